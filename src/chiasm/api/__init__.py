@@ -1,0 +1,6 @@
+"""The HTTP interface: ``create_app(ApiContext(…))`` is a Flask application; ``run_web`` serves it."""
+
+from chiasm.api.app import create_app
+from chiasm.api.context import ApiContext
+
+__all__ = ["ApiContext", "create_app"]

@@ -1,0 +1,60 @@
+"""The application: one blueprint a resource, and what every request passes through."""
+
+import os
+from typing import Any
+
+from flask import Flask
+
+from chiasm.api.bodies import give_upload_slot_back
+from chiasm.api.context import EXTENSION, ApiContext, ApiState, UploadSlots
+from chiasm.api.errors import LastResort, register_errors
+from chiasm.api.model import register_timings
+from chiasm.api.pool import DecodePool
+from chiasm.api.routes import classify, embeddings, entries, files, health, jobs, models, search, stores
+from chiasm.api.security import register_security
+from chiasm.api.uploads import StreamingRequest
+from chiasm.api.web import blueprint as web
+
+MAX_DECODE_THREADS = 8
+BLUEPRINTS = (
+    health.blueprint,
+    models.blueprint,
+    embeddings.blueprint,
+    classify.blueprint,
+    files.blueprint,
+    stores.blueprint,
+    entries.blueprint,
+    search.blueprint,
+    jobs.blueprint,
+    web,
+)
+
+
+def create_app(context: ApiContext) -> Flask:
+    """The Flask application over this context; several may live in one process."""
+    # static files come with the page's blueprint; Flask's own folder would be one more way in
+    app = Flask("chiasm.api", static_folder=None)
+    app.request_class = StreamingRequest
+    app.config["MAX_CONTENT_LENGTH"] = context.settings.limits.body_bytes
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # nothing here answers other sites' pre-flights
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    threads = min(MAX_DECODE_THREADS, os.cpu_count() or 1)
+    app.extensions[EXTENSION] = ApiState(
+        context=context,
+        pool=DecodePool(threads, max_waiting=2 * context.settings.limits.parts),
+        uploads=UploadSlots(context.settings.limits.uploads),
+        started_at=int(context.clock()),
+    )
+    register_errors(app)
+    register_security(app, context.settings.server)
+    register_timings(app)
+    app.teardown_request(_end)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    app.wsgi_app = LastResort(app.wsgi_app)  # type: ignore[method-assign]  # as Flask documents middleware
+    return app
+
+
+def _end(_error: BaseException | None = None, *_: Any) -> None:
+    give_upload_slot_back()

@@ -1,0 +1,28 @@
+"""Putting files into stores: as a job where there are jobs, else within the request."""
+
+from collections.abc import Mapping, Sequence
+
+from chiasm.api.context import context
+from chiasm.api.ports import Jobs
+from chiasm.stores import EntryRecord
+from chiasm.stores.records import Attribute
+
+
+def attach(
+    store: str, file_ids: Sequence[str], attributes: Mapping[str, Attribute] | None
+) -> list[EntryRecord]:
+    """Put uploaded files into a store and see to it that they get indexed.
+
+    Raises:
+        NotFound: no such store or file.
+    """
+    ready = context()
+    entries = ready.library.attach_files(store, file_ids, attributes=attributes)
+    waiting = [entry.file.id for entry in entries if entry.status == "in_progress"]
+    if not waiting:
+        return list(entries)
+    store_id = entries[0].store_id
+    if not isinstance(ready.library, Jobs):
+        return list(ready.library.add_files(store_id, file_ids))
+    ready.library.submit_add_files(store_id, waiting)
+    return list(entries)

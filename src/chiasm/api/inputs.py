@@ -1,0 +1,85 @@
+"""From what a request names to what a model takes: fetch, decode, prepare; bounded in number and time."""
+
+from pathlib import Path
+
+from flask import g
+
+from chiasm.api.context import ApiContext, context, state
+from chiasm.api.parts import ItemSpec, PartSpec
+from chiasm.api.uploads import path_of as uploaded_path
+from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
+from chiasm.media import decode, fetch, from_base64
+from chiasm.modality import Item, Part, Text
+from chiasm.preprocess import PreparedItem
+
+
+def deadline() -> float:
+    """``context.clock()`` at which the present request is given up (``server.deadline``)."""
+    if "deadline" not in g:
+        g.deadline = context().clock() + context().settings.server.deadline
+    return float(g.deadline)
+
+
+def seconds_left() -> float:
+    """Seconds until :func:`deadline`.
+
+    Raises:
+        DeadlineExceeded: there are none.
+    """
+    left = deadline() - context().clock()
+    if left <= 0:
+        raise DeadlineExceeded(
+            "the request was not answered before its deadline (server.deadline)",
+            "请求未能在期限内完成（server.deadline）",
+        )
+    return left
+
+
+def prepare(specs: list[ItemSpec]) -> list[PreparedItem]:
+    """What the model takes, in the order of ``specs``.
+
+    Raises:
+        ChiasmError: the first input that is wrong, named.
+    """
+    ready = context()
+    if all(part.kind == "text" for spec in specs for part in spec.parts):
+        return [_prepare(ready, spec) for spec in specs]  # no I/O and no decoding: threads would only cost
+    return state().pool.map(lambda spec: _prepare(ready, spec), specs, seconds=seconds_left())
+
+
+def load_part(ready: ApiContext, spec: PartSpec) -> Part:
+    """Fetch and decode one part.
+
+    Raises:
+        ChiasmError: it cannot be had; ``param`` names it.
+    """
+    if spec.kind == "text":
+        return Text(spec.value)
+    try:
+        return decode(_source(ready, spec), ready.settings.limits, expect=spec.expect)
+    except ChiasmError as error:
+        error.param = spec.param
+        raise
+
+
+def _prepare(ready: ApiContext, spec: ItemSpec) -> PreparedItem:
+    item = Item(tuple(load_part(ready, part) for part in spec.parts))
+    try:
+        return ready.preprocessor.prepare(item)
+    except Overloaded:
+        raise  # about the engine, not about the input
+    except ChiasmError as error:
+        raise error.at(spec.param) from None
+
+
+def _source(ready: ApiContext, spec: PartSpec) -> bytes | Path:
+    limits = ready.settings.limits
+    match spec.kind:
+        case "url":
+            return fetch(spec.value, limits)
+        case "base64":
+            return from_base64(spec.value, limits)
+        case "file":
+            return ready.library.path_of(spec.value)
+        case _:
+            return uploaded_path(spec.value)

@@ -1,0 +1,140 @@
+"""Calls to the model: which one answers, how long it took, and what went in."""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from flask import Flask, Response, g
+from numpy.typing import NDArray
+
+from chiasm.api.context import context
+from chiasm.api.inputs import deadline, prepare, seconds_left
+from chiasm.api.parts import ItemSpec
+from chiasm.errors import ChiasmError, NotFound
+from chiasm.preprocess import ModelDescription, PreparedItem
+
+_ENGINE_PARAM = re.compile(r"input\[(\d+)\](.*)", re.DOTALL)
+
+
+class _Timed(Protocol):
+    """What the engine's client tells besides the vectors."""
+
+    @property
+    def vectors(self) -> NDArray[np.float32]: ...
+    @property
+    def queue_ms(self) -> float: ...
+    @property
+    def inference_ms(self) -> float: ...
+
+
+@runtime_checkable
+class TimedEmbedder(Protocol):
+    """An embedder in another process, which has a queue."""
+
+    def embed_timed(self, items: Sequence[PreparedItem], *, deadline: float | None = None) -> _Timed:
+        """Vectors, and milliseconds in the queue and on the device."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embedded:
+    """Items as the model took them, and their unit vectors ``[items, d]``."""
+
+    items: Sequence[PreparedItem]
+    vectors: NDArray[np.float32]
+
+
+def describe(name: str | None) -> ModelDescription:
+    """The model that ``name`` means; nothing and ``"default"`` mean the first that is served.
+
+    Raises:
+        NotFound: no such model.
+        Overloaded: the engine is not there.
+    """
+    description = context().embedder.description
+    if name not in {None, "", "default", description.name}:
+        raise NotFound(
+            f"there is no model {name[:100] if name else name!r}; this server has {description.name}",
+            f"没有模型 {name[:100] if name else name!r}；此服务器提供 {description.name}",
+            param="model",
+            code="model_not_found",
+        )
+    return description
+
+
+def embed(specs: list[ItemSpec]) -> Embedded:
+    """Fetch, decode, prepare and embed, in order.
+
+    Raises:
+        ChiasmError: the first input that is wrong, named; or the engine cannot answer.
+    """
+    items = prepare(specs)
+    seconds_left()
+    try:
+        return Embedded(items=items, vectors=_timed(items))
+    except ChiasmError as error:
+        match = _ENGINE_PARAM.fullmatch(error.param or "")
+        if match and int(match[1]) < len(specs):
+            error.param = specs[int(match[1])].param + match[2]
+        raise
+
+
+def register_timings(app: Flask) -> None:
+    """Send ``X-Queue-Time`` and ``X-Inference-Time`` (milliseconds) with every answer that a model gave."""
+
+    @app.after_request
+    def add(response: Response) -> Response:
+        timings: dict[str, float] | None = g.get("timings")
+        for name, milliseconds in (timings or {}).items():
+            response.headers[name] = f"{milliseconds:.2f}"
+        return response
+
+
+def usage(items: Sequence[PreparedItem], description: ModelDescription) -> dict[str, Any]:
+    """What went into the model: tokens of text and of words heard in sound, and how much of each modality."""
+    audio = description.preprocess.audio
+    by_modality: dict[str, dict[str, float]] = {}
+    tokens = 0
+    for part in (part for item in items for part in item.parts):
+        amounts = by_modality.setdefault(part.modality.value, {"parts": 0})
+        amounts["parts"] += 1
+        arrays = part.arrays
+        heard = sum(len(arrays[name]) for name in ("token_ids", "transcript_ids") if name in arrays)
+        tokens += heard
+        if heard:
+            amounts["tokens"] = amounts.get("tokens", 0) + heard
+        if "log_mel" in arrays:
+            seconds = len(arrays["log_mel"]) * audio.hop / audio.rate
+            amounts["seconds"] = round(amounts.get("seconds", 0) + seconds, 3)
+        if "pixels" in arrays and arrays["pixels"].ndim == 4:
+            amounts["frames"] = amounts.get("frames", 0) + len(arrays["pixels"])
+    return {"prompt_tokens": tokens, "total_tokens": tokens, "by_modality": by_modality}
+
+
+def truncation(item: PreparedItem) -> dict[str, int]:
+    """What was cut off an item: ``{"tokens": n}`` of texts, ``{"seconds": n}`` of sound and video."""
+    cut: dict[str, int] = {}
+    for part in item.parts:
+        if part.truncated:
+            unit = "tokens" if "token_ids" in part.arrays else "seconds"
+            cut[unit] = cut.get(unit, 0) + part.truncated
+    return cut
+
+
+def _timed(items: Sequence[PreparedItem]) -> NDArray[np.float32]:
+    embedder = context().embedder
+    if isinstance(embedder, TimedEmbedder):
+        result = embedder.embed_timed(items, deadline=deadline())
+        queued, computed, vectors = result.queue_ms, result.inference_ms, result.vectors
+    else:
+        began = time.perf_counter()
+        vectors = embedder.embed_prepared(items, deadline=deadline())
+        queued, computed = 0.0, 1000 * (time.perf_counter() - began)
+    before = g.get("timings") or {}
+    g.timings = {
+        "X-Queue-Time": before.get("X-Queue-Time", 0.0) + queued,
+        "X-Inference-Time": before.get("X-Inference-Time", 0.0) + computed,
+    }
+    return vectors

@@ -1,0 +1,54 @@
+"""The small picture that stands for a file, or for a moment of it."""
+
+from pathlib import Path
+
+from chiasm.media import decode, probe, segments, thumbnail
+from chiasm.modality import Modality, Part, Video
+from chiasm.settings import Limits
+
+SECONDS = 6.0  # of sound or video around the moment
+FRAMES = 12
+
+
+def picture_at(path: Path, limits: Limits, side: int, at: float | None) -> bytes:
+    """WebP of at most ``side`` x ``side`` pixels.
+
+    Args:
+        path: a picture, sound or video.
+        at: seconds from the start; ``None`` for the beginning of a sound and an early frame of a video.
+
+    Raises:
+        InvalidInput: a text, which has no picture.
+        UnsupportedMedia: it cannot be decoded.
+        TooLarge: beyond one of the limits.
+    """
+    info = probe(path, limits)
+    if info.type.modality in {Modality.TEXT, Modality.IMAGE}:
+        return thumbnail(decode(path, limits, min_side=side), side)
+    if info.type.modality is Modality.AUDIO and at is None:
+        return thumbnail(decode(path, limits, seconds=limits.request_media_seconds), side)
+    if not at:
+        return thumbnail(decode(path, limits, seconds=SECONDS, frames=1), side)
+    if info.type.modality is Modality.VIDEO:
+        return thumbnail(_frame(path, limits, at, info.seconds), side)
+    return thumbnail(_stretch(path, limits, at), side)
+
+
+def _frame(path: Path, limits: Limits, at: float, length: float | None) -> Video:
+    """The frame at ``at``: the last of evenly spaced ones of the time up to a little later."""
+    upto = at * FRAMES / (FRAMES - 0.5)
+    if length is not None:
+        upto = min(upto, length)
+    clip = decode(path, limits, expect=Modality.VIDEO, seconds=upto, frames=FRAMES)
+    assert isinstance(clip, Video)
+    return Video(clip.frames[-1:], 1.0)
+
+
+def _stretch(path: Path, limits: Limits, at: float) -> Part:
+    """The sound around ``at``, or the last of it."""
+    found: Part | None = None
+    for segment in segments(path, limits, SECONDS):
+        found = segment.part
+        if segment.end > at:
+            break
+    return found or decode(path, limits, seconds=SECONDS)

@@ -1,0 +1,79 @@
+"""``/v1/vector_stores``."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from chiasm.api.schemas.base import Body, Cursor, ModalityName, ModelBody, Threshold
+
+Attributes = dict[str, Any]  # checked by chiasm.library.attributes
+
+
+class AutoChunking(Body):
+    """The only way of cutting files that there is: chiasm's own."""
+
+    type: Literal["auto"]
+
+
+class CreateStoreBody(Body):
+    """OpenAI's; stores do not expire."""
+
+    name: str | None = Field(default=None, max_length=256)
+    description: str | None = None
+    file_ids: list[str] = Field(default_factory=list, max_length=500)
+    metadata: Attributes | None = None
+    chunking_strategy: AutoChunking | None = None
+    expires_after: None = None
+
+
+class UpdateStoreBody(Body):
+    """What is left out stays."""
+
+    name: str | None = Field(default=None, max_length=256)
+    metadata: Attributes | None = None
+    expires_after: None = None
+
+
+class AttachBody(Body):
+    """Put an uploaded file into a store."""
+
+    file_id: str = Field(min_length=1)
+    attributes: Attributes | None = None
+    chunking_strategy: AutoChunking | None = None
+
+
+class AttributesBody(Body):
+    """Replace a file's attributes."""
+
+    attributes: Attributes | None
+
+
+class FolderBody(Body):
+    """Index a folder of the server's machine; the files stay where they are."""
+
+    path: str = Field(min_length=1, max_length=4096)
+
+
+class RankingOptions(Body):
+    """``score_threshold``: least probability of relevance; 0 turns the cut-off off."""
+
+    ranker: str | None = None
+    score_threshold: Threshold | None = None
+
+
+class SearchBody(ModelBody):
+    """Exactly one of ``query`` and ``like``."""
+
+    query: Any = None
+    like: str | None = Field(default=None, min_length=1)
+    max_num_results: int = Field(default=10, ge=1, le=50)
+    modalities: list[ModalityName] | None = Field(default=None, min_length=1)
+    filters: dict[str, Any] | None = None
+    ranking_options: RankingOptions | None = None
+    rewrite_query: bool = False
+
+
+class EntriesCursor(Cursor):
+    """``filter``: only files of this status."""
+
+    filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None

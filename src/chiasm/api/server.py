@@ -1,0 +1,108 @@
+"""The web processes: granian's workers, each with an application over clients of engine and library."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from threading import Lock
+
+from flask import Flask
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from chiasm.api.app import create_app
+from chiasm.api.context import ApiContext
+from chiasm.api.ports import ItemPreprocessor
+from chiasm.api.uploads import sweep
+from chiasm.library import LibraryClient
+from chiasm.modality import Item
+from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.preprocess import Embedder, ModelDescription, PreparedItem, Preprocessor
+from chiasm.serving.client import EngineClient
+from chiasm.settings import Settings
+
+HEADER_SECONDS = 10
+DRAIN_SECONDS = 10
+STDERR = {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"}
+
+
+def preprocessor_of(description: ModelDescription) -> ItemPreprocessor:
+    """The preprocessor of a model, with ears if the model has a lexicon."""
+    return Preprocessor(description, recogniser_of(description))
+
+
+class EnginePreprocessor:
+    """Prepares items for whatever model the engine has; made when the engine first answers, anew for another.
+
+    Args:
+        embedder: the engine's client.
+        make: the preprocessor of a model.
+    """
+
+    def __init__(
+        self, embedder: Embedder, make: Callable[[ModelDescription], ItemPreprocessor] = preprocessor_of
+    ) -> None:
+        self._embedder = embedder
+        self._make = make
+        self._made: tuple[ModelDescription, ItemPreprocessor] | None = None
+        self._lock = Lock()
+
+    def prepare(self, item: Item) -> PreparedItem:
+        """The item as the engine's model takes it.
+
+        Raises:
+            InvalidInput: a modality that the model does not take.
+            Overloaded: the engine is not there.
+        """
+        description = self._embedder.description
+        with self._lock:
+            if self._made is None or self._made[0] is not description:
+                self._made = (description, self._make(description))
+            preprocessor = self._made[1]
+        return preprocessor.prepare(item)
+
+
+def run_web(settings: Settings, engine: str, library: str) -> None:
+    """Serve HTTP until SIGTERM or SIGINT, then finish what is in progress.
+
+    Starts ``server.workers`` processes and starts them again when they die.
+
+    Args:
+        settings: ``server`` says where to listen and with how many threads.
+        engine: address of the engine.
+        library: address of the library process.
+    """
+    server = settings.server
+    Granian(
+        "chiasm.api.server:application",
+        address=server.host,
+        port=server.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        workers=max(1, server.workers),
+        blocking_threads=max(1, server.threads),
+        respawn_failed_workers=True,
+        respawn_interval=0.5,
+        workers_kill_timeout=DRAIN_SECONDS,
+        websockets=False,
+        http1_settings=HTTP1Settings(header_read_timeout=1000 * HEADER_SECONDS),
+        log_level=LogLevels.error,
+        log_dictconfig={"handlers": {"console": STDERR, "access": STDERR}},
+    ).serve(target_loader=partial(application, settings, engine, library), wrap_loader=False)
+
+
+def application(settings: Settings, engine: str, library: str) -> Flask:
+    """The application of one web process; engine and library may come later than it."""
+    logging.captureWarnings(True)
+    sweep(settings.library.data_dir, time.time())
+    embedder = EngineClient(engine, timeout=settings.server.deadline)
+    return create_app(
+        ApiContext(
+            settings=settings,
+            embedder=embedder,
+            preprocessor=EnginePreprocessor(embedder),
+            library=LibraryClient(library, timeout=settings.server.deadline),
+        )
+    )

@@ -1,0 +1,39 @@
+// One shape for what a search finds and what a store lists.
+
+import { kindOf } from "./media.js";
+
+const KINDS = ["text", "image", "audio", "video"];
+
+/** A hit of /search. */
+export function thingOfHit(hit) {
+  const { media } = hit;
+  const kind = known(media.modality, media.mime, hit.filename);
+  const timed = kind === "audio" || kind === "video";
+  return {
+    id: hit.file_id,
+    name: hit.filename,
+    kind,
+    stored: media.url !== null, // items with vectors of their own have no content
+    status: "completed",
+    score: hit.score,
+    cosine: media.cosine,
+    snippet: hit.content.map((part) => part.text).join("\n"),
+    start: timed ? (media.start ?? undefined) : undefined,
+    moments: timed ? media.others.map((other) => other.start).filter(Number.isFinite) : [],
+  };
+}
+
+/** An entry of /vector_stores/{id}/files. */
+export function thingOfEntry(entry) {
+  return {
+    id: entry.id,
+    name: entry.filename,
+    kind: known(entry.modality, entry.mime, entry.filename),
+    stored: entry.item_id === null,
+    status: entry.status,
+    problem: entry.last_error?.message,
+    moments: [],
+  };
+}
+
+const known = (modality, mime, name) => (KINDS.includes(modality) ? modality : kindOf(mime, name));

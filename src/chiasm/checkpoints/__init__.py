@@ -1,0 +1,8 @@
+"""Checkpoint folders: how a model is stored, verified and loaded."""
+
+from chiasm.checkpoints.annotate import annotate
+from chiasm.checkpoints.layout import resolve
+from chiasm.checkpoints.load import Loaded, load
+from chiasm.checkpoints.save import save
+
+__all__ = ["Loaded", "annotate", "load", "resolve", "save"]

@@ -1,0 +1,160 @@
+"""What lies where in a checkpoint folder, and how it is verified.
+
+``config.json`` is the manifest: it names every other file with its SHA-256. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from chiasm.errors import CheckpointError
+
+MANIFEST = "config.json"
+WEIGHTS = "model.safetensors"
+PREPROCESS = "preprocess.json"
+TOKENIZER = "tokenizer.json"
+WORDS = "words.txt"
+LEXICON = "lexicon.bin"
+HEARING = "hearing.json"
+CALIBRATION = "calibration.json"
+METRICS = "metrics.json"
+CARD = "README.md"
+
+REQUIRED = (WEIGHTS, PREPROCESS, TOKENIZER, WORDS)
+DECISIVE = (*REQUIRED, LEXICON, HEARING)
+"""The files that can change a vector."""
+KNOWN = (*DECISIVE, CALIBRATION, METRICS, CARD)
+
+ARCHITECTURE = "chiasm-mini"
+EMBEDDED = Path(__file__).parent / "embedded"
+MANIFEST_BYTES = 1 << 20
+
+
+def resolve(source: str | Path | None) -> Path:
+    """The folder of a checkpoint.
+
+    Args:
+        source: nothing or ``"chiasm-mini"`` for the model inside this package, or the path of a folder.
+
+    Raises:
+        CheckpointError: neither of them.
+    """
+    if source is None or source == ARCHITECTURE:
+        folder = EMBEDDED / ARCHITECTURE
+        if not (folder / MANIFEST).is_file():
+            raise CheckpointError(
+                f"expected the model {ARCHITECTURE} inside the package, but this installation has none; "
+                "give the folder of a checkpoint",
+                f"此安装不含内置模型 {ARCHITECTURE}；请指定一个检查点目录",
+                param="model.source",
+            )
+        return folder
+    folder = Path(source).expanduser()
+    if (folder / MANIFEST).is_file():
+        return folder
+    what, what_zh = "neither", "两者都不是"
+    if folder.is_dir():
+        what, what_zh = f"a folder without {MANIFEST}", f"该目录缺少 {MANIFEST}"
+    raise CheckpointError(
+        f"expected {ARCHITECTURE!r} or the path of a checkpoint folder, got {str(source)!r}, which is {what} "
+        "(names on model hubs are not supported yet)",
+        f"应为 {ARCHITECTURE!r} 或检查点目录的路径，实际为 {str(source)!r}：{what_zh}"
+        "（暂不支持模型社区上的名称）",
+        param="model.source",
+    )
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hex digits."""
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """``config.json``, its keys and their types checked.
+
+    Raises:
+        CheckpointError: it is not what :func:`~chiasm.checkpoints.save.save` writes.
+    """
+    path = folder / MANIFEST
+    if path.stat().st_size > MANIFEST_BYTES:
+        raise _bad_manifest(f"more than {MANIFEST_BYTES} bytes")
+    manifest = read_json(path)
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "architecture": str, "name": str, "licence": str, "logit_scale": (int, float), "model": dict,
+        "capabilities": list, "files": dict,
+    }  # fmt: skip
+    if set(manifest) != set(kinds):
+        raise _bad_manifest(f"the keys {sorted(manifest)} instead of {sorted(kinds)}")
+    for key, kind in kinds.items():
+        if not isinstance(manifest[key], kind) or isinstance(manifest[key], bool):
+            raise _bad_manifest(f"{key}: {manifest[key]!r}")
+    if manifest["architecture"] != ARCHITECTURE:
+        raise _bad_manifest(f"the architecture {manifest['architecture']!r} instead of {ARCHITECTURE!r}")
+    if not all(isinstance(name, str) for name in manifest["capabilities"]):
+        raise _bad_manifest(f"capabilities: {manifest['capabilities']!r}")
+    return manifest
+
+
+def verify(folder: Path, files: Mapping[str, Any]) -> None:
+    """Check that all files are there and are what the manifest says.
+
+    Raises:
+        CheckpointError: naming the first file that is missing, unknown or changed.
+    """
+    for name in REQUIRED:
+        if name not in files:
+            raise _bad_manifest(f"no entry for {name}")
+    for name, digest in files.items():
+        if name not in KNOWN:  # also keeps "../…" out
+            raise _bad_manifest(f"a file that no checkpoint has: {name!r}")
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(
+                f"{name}: expected this file in {folder}", f"{folder} 中缺少文件 {name}", param=name
+            )
+        found = digest_of(path)
+        if found != digest:
+            raise CheckpointError(
+                f"{name}: expected SHA-256 {digest}, got {found}; the file is damaged or was changed",
+                f"{name}：SHA-256 应为 {digest}，实际为 {found}；文件已损坏或被改动",
+                param=name,
+            )
+
+
+def revision_of(files: Mapping[str, str], model: Mapping[str, Any]) -> str:
+    """16 hex digits that change whenever a vector could: of the decisive files and the model's shape."""
+    shape = hashlib.sha256(json.dumps(model, sort_keys=True).encode()).hexdigest()
+    pairs = sorted([(MANIFEST, shape), *((name, files[name]) for name in DECISIVE if name in files)])
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON table.
+
+    Raises:
+        CheckpointError: anything else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path.name}: expected JSON, got: {error}", f"{path.name}：应为 JSON：{error}", param=path.name
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(
+            f"{path.name}: expected a table, got {type(value).__name__}",
+            f"{path.name}：应为一个表，实际为 {type(value).__name__}",
+            param=path.name,
+        )
+    return value
+
+
+def _bad_manifest(got: str) -> CheckpointError:
+    return CheckpointError(
+        f"{MANIFEST}: expected the manifest of a chiasm checkpoint, got {got}",
+        f"{MANIFEST}：应为 chiasm 检查点的清单，实际为 {got}",
+        param=MANIFEST,
+    )

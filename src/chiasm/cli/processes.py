@@ -1,0 +1,58 @@
+"""The processes of a server, and where they meet."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from chiasm.serving.addresses import ipc_address, make_private_folder
+from chiasm.serving.specs import ProcessSpec
+from chiasm.serving.supervisor import supervise
+from chiasm.settings import Settings
+
+ENGINE = "engine"
+LIBRARY = "library"
+
+
+def run_processes(settings: Settings, *, log: Callable[[str], None]) -> int:
+    """Keep the server's processes alive until a signal comes; returns the exit code."""
+    folder = make_private_folder()
+    try:
+        return supervise(specs(settings, folder), log=log, state_file=folder / "state.json")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+LEAN = {"MALLOC_ARENA_MAX": "2"}
+"""glibc gives every thread an arena that never shrinks: hundreds of megabytes for nothing."""
+
+
+def specs(settings: Settings, folder: Path) -> list[ProcessSpec]:
+    """In the order of starting; they end in the reverse order, so that what others need goes last."""
+    engine, library = ipc_address(folder, ENGINE), ipc_address(folder, LIBRARY)
+    return [
+        ProcessSpec(
+            name="engine",
+            target="chiasm.serving.engine:run_engine",
+            args={"settings": settings, "address": engine},
+            env=LEAN,
+        ),
+        ProcessSpec(
+            name="library",
+            target="chiasm.worker:run_worker",
+            args={"settings": settings, "address": library, "engine_address": engine},
+            env=LEAN,
+            spawns=True,
+        ),
+        ProcessSpec(
+            name="web",
+            target="chiasm.api.server:run_web",
+            args={"settings": settings, "engine": engine, "library": library},
+            env=LEAN,
+            spawns=True,
+        ),
+    ]
+
+
+def engine_beside(library_address: str) -> str:
+    """The address of the engine whose library answers at ``library_address``: the same folder."""
+    return library_address.removesuffix(LIBRARY) + ENGINE

@@ -1,0 +1,1 @@
+"""Data: builders of the default corpus, and its splits."""

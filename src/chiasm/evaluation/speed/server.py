@@ -1,0 +1,161 @@
+"""``chiasm serve`` as a child process on loopback, and requests to it."""
+
+import base64
+import http.client
+import io
+import json
+import subprocess
+import sys
+import time
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from chiasm.errors import ChiasmError
+
+_READY_SECONDS = 120
+_RATE = 16_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes of proportional set size (a shared page counts by halves, thirds, …) over all processes."""
+
+    processes: int
+    proportional: int
+
+
+class Server:
+    """Started on entering, ended on leaving.
+
+    Args:
+        source: the model; None for the one in the package. folder: for its data directory and log.
+    """
+
+    def __init__(self, source: str | None, folder: Path) -> None:
+        self._command = [sys.executable, "-m", "chiasm", "serve", "--port", "0", "--json"]
+        self._command += ["--data-dir", str(folder / "data"), *(["--model", source] if source else [])]
+        self._log = folder / "server.log"
+
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log)
+        assert self._process.stdout is not None, "stdout is a pipe"
+        greeting = json.loads(self._process.stdout.readline() or "{}")
+        if "url" not in greeting:
+            self.__exit__(None, None, None)
+            raise _failed(f"{greeting} {self._said()}")
+        address = urlsplit(greeting["url"])
+        self._connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def first_embedding(self) -> float:
+        """Ask until there is an answer; seconds since the start of the process."""
+        while time.perf_counter() - self._started < _READY_SECONDS:
+            try:
+                if self._post(["a red apple"])[0] == http.client.OK:
+                    return time.perf_counter() - self._started
+            except (OSError, http.client.HTTPException):
+                self._connection.close()
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise _failed(f"no embedding within {_READY_SECONDS} s; {self._said()}")
+
+    def embed(self, parts: list[Any]) -> None:
+        """One request over the connection that stays open.
+
+        Raises:
+            ChiasmError: an answer other than 200.
+        """
+        status, body = self._post(parts)
+        if status != http.client.OK:
+            raise _failed(f"{status}: {body[:300]!r}")
+
+    def memory(self) -> Memory:
+        """Of the server and everything that it started."""
+        processes = _family(self._process.pid)
+        return Memory(processes=len(processes), proportional=sum(_pss(pid) for pid in processes))
+
+    def _said(self) -> str:
+        return self._log.read_text("utf-8", "replace")[-500:]
+
+    def _post(self, parts: list[Any]) -> tuple[int, bytes]:
+        body = json.dumps({"input": parts, "encoding_format": "base64"})
+        self._connection.request("POST", "/v1/embeddings", body, {"Content-Type": "application/json"})
+        answer = self._connection.getresponse()
+        return answer.status, answer.read()
+
+
+def image_part(data: bytes) -> dict[str, str]:
+    """A picture as the API takes it."""
+    return {"image": base64.b64encode(data).decode()}
+
+
+def audio_part(data: bytes) -> dict[str, str]:
+    """A sound as the API takes it."""
+    return {"audio": base64.b64encode(data).decode()}
+
+
+def tone(rng: np.random.Generator) -> bytes:
+    """A second of a note in noise, as WAV."""
+    time_axis = np.arange(_RATE) / _RATE
+    samples = 0.4 * np.sin(2 * np.pi * rng.uniform(100, 2000) * time_axis) + rng.normal(0, 0.02, _RATE)
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(_RATE)
+        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
+    return out.getvalue()
+
+
+def _family(root: int) -> list[int]:
+    """A process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                # "pid (name) state ppid …", where the name may hold anything.
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue  # it ended meanwhile
+            children.setdefault(parent, []).append(int(entry.name))
+    found = [root]
+    for pid in found:
+        found.extend(children.get(pid, []))
+    return found
+
+
+def _pss(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0  # it ended meanwhile
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def _failed(why: str) -> ChiasmError:
+    return ChiasmError(
+        f"expected the server of this benchmark to answer, got {why}",
+        f"性能测试所启动的服务器未正常应答：{why}",
+        code="benchmark_failed",
+    )

@@ -1,0 +1,23 @@
+"""One's own media: index a folder, keep it in step, search it across modalities."""
+
+from chiasm.library.client import LibraryClient
+from chiasm.library.library import Library, Progress
+from chiasm.library.opening import connect, open_library
+from chiasm.library.relevance import Calibration, Pair, fit
+from chiasm.library.results import FileProblem, Hit, IndexReport, Span, StoreInfo
+
+__all__ = [
+    "Calibration",
+    "FileProblem",
+    "Hit",
+    "IndexReport",
+    "Library",
+    "LibraryClient",
+    "Pair",
+    "Progress",
+    "Span",
+    "StoreInfo",
+    "connect",
+    "fit",
+    "open_library",
+]

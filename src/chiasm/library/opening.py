@@ -1,0 +1,30 @@
+"""A library of real media with a real model: in this process, or in the one that has it already."""
+
+from chiasm.library.client import LibraryClient
+from chiasm.library.cutting import MediaCutter
+from chiasm.library.library import Library
+from chiasm.preprocess import Embedder, Preprocessor
+from chiasm.settings import Settings
+from chiasm.stores import holder_of
+
+
+def open_library(
+    settings: Settings, embedder: Embedder, *, preprocessor: Preprocessor | None = None
+) -> Library:
+    """The library of ``settings.library.data_dir``, whose lock the caller holds.
+
+    Args:
+        embedder: ``chiasm.load()``'s model, or a client of the engine.
+        preprocessor: of that model, if there is one already (it may hear words in sound).
+
+    Raises:
+        StoreError: the data directory cannot be used.
+    """
+    preparing = preprocessor or Preprocessor(embedder.description)
+    return Library(settings, embedder, MediaCutter(preparing, settings))
+
+
+def connect(settings: Settings) -> LibraryClient | None:
+    """A client of the process that holds ``settings.library.data_dir``; ``None`` if there is none."""
+    holder = holder_of(settings.library.data_dir)
+    return None if holder is None or holder.address is None else LibraryClient(holder.address)

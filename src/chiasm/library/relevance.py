@@ -1,0 +1,182 @@
+"""From a cosine to a probability of relevance, comparable across modalities.
+
+Modalities lie in different cones of one space: 0.3 between a sentence and a picture may be a perfect match
+where 0.3 between two sentences is nothing. For each pair "query>item" of modalities a logistic curve,
+fitted on held-out data, says how likely an item with this cosine is to be what was looked for:
+
+    logit p = a·cosine + b·z − c·ln(max(n, 1) / 1000) + d,   z = (cosine − mean_q) / std_q
+
+``mean_q`` and ``std_q`` are of the query's own cosines to a background bank of items of that modality, so
+that queries that are near to everything do not profit; ``n`` is the number of items searched.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiasm.errors import CheckpointError
+
+Floats = NDArray[np.floating]
+MIN_STD = 1e-3
+FALLBACK = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The curve of one "query>item" pair, and the probability below which a hit is not worth showing."""
+
+    cosine: float
+    z: float = 0.0
+    count: float = 0.0
+    bias: float = 0.0
+    cutoff: float = 0.0
+
+
+NEUTRAL = Pair(cosine=10.0, bias=-3.0)  # orders by the cosine; cuts nothing off
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """All pairs of a model.
+
+    Args:
+        pairs: by ``"text>image"``; ``"default"`` is used where a pair is missing.
+        background: by item modality, unit rows [m, d].
+    """
+
+    pairs: Mapping[str, Pair] = field(default_factory=dict)
+    background: Mapping[str, Floats] = field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], dimensions: int) -> Self:
+        """From ``ModelDescription.calibration``: ``{"pairs": {"text>image": {"cosine": …}}, "background":
+        {"image": float16 bytes (or their base64, or rows)}}``; an empty mapping is neutral.
+
+        Raises:
+            CheckpointError: a calibration that cannot be understood.
+        """
+        try:
+            pairs = {name: Pair(**values) for name, values in mapping.get("pairs", {}).items()}
+            banks = {name: _bank(rows, dimensions) for name, rows in mapping.get("background", {}).items()}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"expected a calibration with pairs and background, got: {error}",
+                f"校准数据应含 pairs 与 background：{error}",
+            ) from error
+        return cls(pairs=pairs, background=banks)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """What :meth:`from_mapping` reads; plain JSON."""
+        banks = {
+            name: base64.b64encode(np.asarray(rows, "<f2").tobytes()).decode()
+            for name, rows in self.background.items()
+        }
+        return {"pairs": {name: asdict(pair) for name, pair in self.pairs.items()}, "background": banks}
+
+    def pair(self, query_modality: str, item_modality: str) -> Pair:
+        """The curve of this pair, else the model's default, else the neutral one."""
+        found = self.pairs.get(f"{query_modality}>{item_modality}")
+        return found or self.pairs.get(FALLBACK) or NEUTRAL
+
+    def z_scores(self, cosines: Floats, queries: Floats, item_modality: str) -> NDArray[np.float64]:
+        """How unusual each cosine is for its query; 0 without a bank.
+
+        Args:
+            cosines: [q, k].
+            queries: unit rows [q, d].
+        """
+        bank = self.background.get(item_modality)
+        if bank is None or not len(bank):
+            return np.zeros(np.shape(cosines))
+        usual = np.asarray(queries, np.float64) @ np.asarray(bank, np.float64).T
+        spread = np.maximum(usual.std(axis=1, keepdims=True), MIN_STD)
+        scores: NDArray[np.float64] = (cosines - usual.mean(axis=1, keepdims=True)) / spread
+        return scores
+
+    def probability(
+        self, cosines: Floats, queries: Floats, query_modality: str, item_modality: str, items: int
+    ) -> NDArray[np.float64]:
+        """Probability of relevance in (0, 1), [q, k].
+
+        Args:
+            cosines: [q, k], row i belonging to query i.
+            queries: unit rows [q, d].
+            items: how many were searched to find these.
+        """
+        pair = self.pair(query_modality, item_modality)
+        z = self.z_scores(cosines, queries, item_modality) if pair.z else np.zeros(np.shape(cosines))
+        return sigmoid(
+            pair.cosine * np.asarray(cosines, np.float64)
+            + pair.z * z
+            - pair.count * log_items(items)
+            + pair.bias
+        )
+
+
+def fit(
+    cosines: Floats, z: Floats, items: Floats, labels: Floats, *, ridge: float = 1e-3, steps: int = 50
+) -> Pair:
+    """The maximum-likelihood curve of one pair (Newton's method, as in iteratively reweighted least squares).
+
+    Args:
+        cosines, z, items, labels: [n] each; labels are 0 or 1; ``items`` as for ``probability``.
+        ridge: weight of the squared coefficients (not of the bias), per example; keeps separable data finite.
+
+    Returns:
+        A pair whose cut-off maximises F1 on these examples.
+    """
+    features = np.stack([cosines, z, -log_items(np.asarray(items)), np.ones(len(labels))], axis=1).astype(
+        float
+    )
+    targets = np.asarray(labels, np.float64)
+    penalty = np.diag([ridge, ridge, ridge, 1e-9]) * len(targets)
+    weights = np.zeros(4)
+    for _ in range(steps):
+        predicted = sigmoid(features @ weights)
+        gradient = features.T @ (predicted - targets) + penalty @ weights
+        curvature = (features * (predicted * (1 - predicted))[:, None]).T @ features + penalty
+        step = np.linalg.solve(curvature, gradient)
+        # A full Newton step overshoots where the curve is flat; this bound still converges quadratically.
+        weights -= step * min(1.0, 10.0 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < 1e-9:
+            break
+    cosine, on_z, count, bias = (float(w) for w in weights)
+    cutoff = best_cutoff(sigmoid(features @ weights), targets)
+    return Pair(cosine=cosine, z=on_z, count=count, bias=bias, cutoff=cutoff)
+
+
+def best_cutoff(probabilities: Floats, labels: Floats) -> float:
+    """The probability from which on accepting gives the highest F1; 0 if there is nothing to find."""
+    order = np.argsort(-np.asarray(probabilities), kind="stable")
+    found = np.cumsum(np.asarray(labels)[order])
+    if not len(found) or not found[-1]:
+        return 0.0
+    f1 = 2 * found / (np.arange(1, len(found) + 1) + found[-1])
+    return float(np.asarray(probabilities)[order[int(np.argmax(f1))]])
+
+
+def log_items(items: int | Floats) -> NDArray[np.float64]:
+    """ln(max(n, 1) / 1000)."""
+    logs: NDArray[np.float64] = np.log(np.maximum(np.asarray(items, np.float64), 1.0) / 1000.0)
+    return logs
+
+
+def sigmoid(logits: Floats) -> NDArray[np.float64]:
+    """1 / (1 + exp(−x)), without overflow."""
+    values: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
+    return values
+
+
+def _bank(rows: Any, dimensions: int) -> Floats:
+    if isinstance(rows, str):
+        rows = base64.b64decode(rows, validate=True)
+    if isinstance(rows, bytes | bytearray | memoryview):
+        return np.frombuffer(rows, "<f2").reshape(-1, dimensions).astype(np.float32)
+    array = np.asarray(rows, np.float32)
+    if array.ndim != 2 or array.shape[1] != dimensions:
+        raise ValueError(f"a background of shape [m, {dimensions}], got {list(array.shape)}")
+    return array

@@ -1,0 +1,26 @@
+"""Untrusted bytes → the objects of ``chiasm.modality``: sniff, fetch, decode, bounded. No torch."""
+
+from chiasm.media.decode import MediaInfo, decode, decode_text, probe
+from chiasm.media.fetch import fetch, from_base64
+from chiasm.media.image import decode_image
+from chiasm.media.part import item_of_value, part_of
+from chiasm.media.segments import Segment, segments
+from chiasm.media.thumbnail import thumbnail
+from chiasm.media.types import MediaType, sniff
+
+__all__ = [
+    "MediaInfo",
+    "MediaType",
+    "Segment",
+    "decode",
+    "decode_image",
+    "decode_text",
+    "fetch",
+    "from_base64",
+    "item_of_value",
+    "part_of",
+    "probe",
+    "segments",
+    "sniff",
+    "thumbnail",
+]

@@ -1,0 +1,1 @@
+"""One folder for each architecture: config.py, model.py, import_weights.py."""

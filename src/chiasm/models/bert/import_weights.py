@@ -1,0 +1,40 @@
+"""Published BERT weights (the Hugging Face layout) → ours."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+_TOP = {
+    "embeddings.word_embeddings.": "token.",
+    "embeddings.position_embeddings.": "position.",
+    "embeddings.token_type_embeddings.": "token_type.",
+    "embeddings.LayerNorm.": "norm.",
+}
+_INSIDE = {
+    "attention.self.query.": "attention.query.",
+    "attention.self.key.": "attention.key.",
+    "attention.self.value.": "attention.value.",
+    "attention.output.dense.": "attention.output.",
+    "attention.output.LayerNorm.": "attention_norm.",
+    "intermediate.dense.": "feed_forward.expand.",
+    "output.dense.": "feed_forward.contract.",
+    "output.LayerNorm.": "feed_forward_norm.",
+}
+_UNUSED = ("pooler.", "embeddings.position_ids", "cls.")
+
+
+def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename every tensor; the pooler and the pre-training heads are left out."""
+    renamed: dict[str, Tensor] = {}
+    for full, value in state.items():
+        key = full.removeprefix("bert.")
+        if key.startswith(_UNUSED):
+            continue
+        match = re.match(r"encoder\.layer\.(\d+)\.(.+)", key)
+        table, prefix, rest = (
+            (_TOP, "", key) if match is None else (_INSIDE, f"encoder.blocks.{match[1]}.", match[2])
+        )
+        start = next(name for name in table if rest.startswith(name))
+        renamed[prefix + table[start] + rest.removeprefix(start)] = value
+    return renamed

@@ -1,0 +1,1 @@
+"""EfficientNet-Lite (Tan & Le 2019): the image trunk of chiasm-mini."""

@@ -1,0 +1,1 @@
+"""chiasm-mini, the default model."""

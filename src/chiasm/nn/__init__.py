@@ -1,0 +1,1 @@
+"""Textbook parts: attention, blocks, stems, positions, losses, the attention recorder."""

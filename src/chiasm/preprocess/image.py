@@ -1,0 +1,98 @@
+"""Picture → ``side`` x ``side`` uint8 pixels. Normalisation happens on the device."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from chiasm.preprocess.config import Filter, ImagePreprocess
+
+_FILTERS: dict[Filter, Pillow.Resampling] = {
+    "nearest": Pillow.Resampling.NEAREST,
+    "box": Pillow.Resampling.BOX,
+    "bilinear": Pillow.Resampling.BILINEAR,
+    "hamming": Pillow.Resampling.HAMMING,
+    "bicubic": Pillow.Resampling.BICUBIC,
+    "lanczos": Pillow.Resampling.LANCZOS,
+}
+_TOLERANCE = 6  # levels within which a border counts as one colour: above JPEG noise, below any gradient
+_CONTRAST = 12  # levels from the border's colour at which content begins
+_MARGIN = 0.04  # of the content's longer side, kept around it
+_SPECK = 0.05  # content smaller than this part of the picture is taken for dust, not for the subject
+
+
+class ImagePreprocessor:
+    """Trim, fit and resize one picture. Thread-safe."""
+
+    def __init__(self, config: ImagePreprocess) -> None:
+        self.config = config
+        self._filter = _FILTERS[config.filter]
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 ``[h, w, 3]`` → uint8 ``[side, side, 3]``."""
+        side = self.config.side
+        if self.config.trim:
+            pixels = trim(pixels)
+        height, width = pixels.shape[:2]
+        picture = Pillow.fromarray(np.ascontiguousarray(pixels))
+        if self.config.fit == "pad" and height != width:
+            return np.asarray(self._padded(picture))
+        box = _middle_square(width, height) if self.config.fit == "crop" else None
+        return np.asarray(picture.resize((side, side), self._filter, box=box))
+
+    def _padded(self, picture: Pillow.Image) -> Pillow.Image:
+        side = self.config.side
+        scale = side / max(picture.size)
+        width, height = (max(1, round(length * scale)) for length in picture.size)
+        canvas = Pillow.new("RGB", (side, side), self.config.background)
+        resized = picture.resize((width, height), self._filter)
+        canvas.paste(resized, ((side - width) // 2, (side - height) // 2))
+        return canvas
+
+
+def trim(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The content of a drawing in a square of its border's colour, with a margin of 4 % on each side.
+
+    Applies only where the outermost ring of pixels has one colour; anything else (every ordinary
+    photograph) comes back as it is, and so does a picture without content.
+
+    Args:
+        pixels: uint8 ``[h, w, 3]``.
+    """
+    height, width = pixels.shape[:2]
+    ring = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    low, high = ring.min(axis=0), ring.max(axis=0)
+    if (high - low).max() > _TOLERANCE:
+        return pixels
+    colour = np.median(ring, axis=0).astype(np.int16)
+    darkest, brightest = (np.clip(colour + d, 0, 255).astype(np.uint8) for d in (-_CONTRAST, _CONTRAST))
+    rows, columns = _beyond(pixels, darkest, brightest)
+    if rows.size == 0:
+        return pixels
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    longer = int(max(bottom - top, right - left))
+    if longer < _SPECK * max(height, width):
+        return pixels
+    side = longer + 2 * max(1, round(longer * _MARGIN))
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = colour.astype(np.uint8)
+    y, x = (side - int(bottom - top)) // 2, (side - int(right - left)) // 2
+    square[y : y + int(bottom - top), x : x + int(right - left)] = pixels[top:bottom, left:right]
+    return square
+
+
+def _beyond(
+    pixels: NDArray[np.uint8], low: NDArray[np.uint8], high: NDArray[np.uint8]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows and the columns that hold a value below ``low`` or above ``high`` (each one per channel)."""
+    height, width = pixels.shape[:2]
+    flat = pixels.reshape(height, width * 3)  # contiguous comparisons are several times faster
+    outside_rows = (flat < np.tile(low, width)).any(axis=1) | (flat > np.tile(high, width)).any(axis=1)
+    smallest, largest = flat.min(axis=0).reshape(width, 3), flat.max(axis=0).reshape(width, 3)
+    outside_columns = ((smallest < low) | (largest > high)).any(axis=1)
+    return np.flatnonzero(outside_rows), np.flatnonzero(outside_columns)
+
+
+def _middle_square(width: int, height: int) -> tuple[float, float, float, float]:
+    short = min(width, height)
+    left, top = (width - short) / 2, (height - short) / 2
+    return left, top, left + short, top + short

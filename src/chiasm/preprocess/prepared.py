@@ -1,0 +1,75 @@
+"""What travels from the web worker to the engine: arrays of fixed shape, and what they cost."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiasm.modality import Modality
+from chiasm.preprocess.description import ModelDescription
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedPart:
+    """One part as a model takes it.
+
+    Attributes:
+        modality: which tower it goes to.
+        arrays: by modality, as in docs/architecture.md.
+        truncated: what was cut off: tokens of a text; seconds of a sound or video, rounded up.
+        cost: in units of one picture through the image tower.
+    """
+
+    modality: Modality
+    arrays: Mapping[str, NDArray[Any]]
+    truncated: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedItem:
+    """What gets one vector."""
+
+    parts: tuple[PreparedPart, ...]
+
+    @property
+    def cost(self) -> float:
+        """The sum over the parts."""
+        return sum(part.cost for part in self.parts)
+
+    @property
+    def truncated(self) -> int:
+        """The tokens that were cut off the texts."""
+        return sum(part.truncated for part in self.parts if part.modality is Modality.TEXT)
+
+    def key(self) -> bytes:
+        """A hash of everything a model sees (32 bytes): equal content, equal key."""
+        digest = hashlib.blake2b(digest_size=32)
+        for part in self.parts:
+            digest.update(f"{part.modality.value}:{len(part.arrays)};".encode())
+            for name in sorted(part.arrays):
+                array = np.ascontiguousarray(part.arrays[name])
+                digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+                digest.update(array.data)
+        return digest.digest()
+
+
+class Embedder(Protocol):
+    """Whatever turns prepared items into vectors: the model in this process, or the engine's client."""
+
+    @property
+    def description(self) -> ModelDescription:
+        """The model that answers."""
+
+    def embed_prepared(
+        self, items: Sequence[PreparedItem], *, deadline: float | None = None
+    ) -> NDArray[np.float32]:
+        """Unit vectors ``[items, d]``.
+
+        Args:
+            items: what to embed, in the order of the answer.
+            deadline: ``time.time()`` after which the answer is of no use.
+        """

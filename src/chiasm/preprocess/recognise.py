@@ -1,0 +1,137 @@
+"""English words in sound, by pocketsphinx with the lexicon for a grammar. No torch.
+
+Its acoustic model learnt from people, which the voices that the audio tower learns from are not.
+Constrained to known
+phrases it is right far more often than with its own language model.
+"""
+
+import re
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_RATE = 16_000
+_FRAME = 160  # 10 ms
+_SURE = 0.5  # pocketsphinx's posterior of a phrase without a rival
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+
+
+class Transcript(NamedTuple):
+    """What was heard: a phrase of the lexicon, and how sure the recogniser is (0 to 1)."""
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecogniserConfig:
+    """Bounds of the recogniser.
+
+    Attributes:
+        max_words: longer phrases stay out of the grammar (they cost time and win by accident).
+        max_seconds: what is listened to, from the first sound on. min_seconds: shorter sounds are no words.
+        decoders: how many work at once; each holds some 60 MB.
+        quiet: root mean square, of full scale 1, under which a hundredth of a second is silence.
+    """
+
+    max_words: int = 1
+    max_seconds: float = 6.0
+    min_seconds: float = 0.12
+    decoders: int = 2
+    quiet: float = 0.003
+
+
+class LexiconRecogniser:
+    """A ``preprocess.Recogniser`` constrained to phrases. Starts at the first use; thread-safe.
+
+    Args:
+        phrases: English phrases; those that are no plain words of the CMU dictionary are left out.
+        config: bounds.
+    """
+
+    def __init__(self, phrases: Iterable[str], config: RecogniserConfig | None = None) -> None:
+        self.config = config or RecogniserConfig()
+        self._phrases = grammar_phrases(phrases, self.config.max_words)
+        self._free: list[Any] = []
+        self._places = threading.Semaphore(self.config.decoders)
+        self._lock = threading.Lock()
+
+    def hear(self, samples: NDArray[np.float32]) -> Transcript | None:
+        """The likeliest phrase in mono float32 samples at 16 kHz.
+
+        Returns:
+            None for silence, for noise in which no phrase was found, or when there is no phrase to listen
+            for.
+        """
+        voiced = sounding(samples, self.config)
+        if voiced is None or not self._phrases:
+            return None
+        with self._places:
+            with self._lock:
+                decoder = self._free.pop() if self._free else None
+            decoder = decoder or _decoder(self._phrases)
+            try:
+                return _decode(decoder, voiced)
+            finally:
+                with self._lock:
+                    self._free.append(decoder)
+
+
+def sounding(samples: NDArray[np.float32], config: RecogniserConfig) -> NDArray[np.int16] | None:
+    """The sounding part with a tenth of a second around it, levelled; None when too little sounds."""
+    samples = samples[: round(3 * config.max_seconds * _RATE)]
+    frames = len(samples) // _FRAME
+    if frames == 0:
+        return None
+    level = np.sqrt((samples[: frames * _FRAME].reshape(frames, _FRAME) ** 2).mean(1))
+    loud = np.flatnonzero(level > max(config.quiet, float(level.max()) * 0.04))
+    if loud.size * _FRAME < config.min_seconds * _RATE:
+        return None
+    start = max(0, (int(loud[0]) - 10) * _FRAME)
+    stop = min(len(samples), (int(loud[-1]) + 11) * _FRAME, start + round(config.max_seconds * _RATE))
+    piece = samples[start:stop]
+    piece = piece / max(float(np.abs(piece).max()), 1e-6) * 0.6
+    pad = np.zeros(_RATE // 10, np.float32)
+    return (np.concatenate([pad, piece, pad]) * 32767).astype(np.int16)
+
+
+def grammar_phrases(phrases: Iterable[str], max_words: int) -> tuple[str, ...]:
+    """Those phrases that are plain words, lower case, hyphens as blanks, without repeats and in their
+    order."""
+    found: dict[str, None] = {}
+    for phrase in phrases:
+        flat = phrase.lower().replace("’", "'").replace("-", " ").strip()
+        if flat and len(flat.split()) <= max_words and all(_WORD.fullmatch(word) for word in flat.split()):
+            found[" ".join(flat.split())] = None
+    return tuple(found)
+
+
+def _decoder(phrases: Sequence[str]) -> Any:
+    """A decoder whose grammar is one of the phrases."""
+    from pocketsphinx import Decoder, get_model_path  # noqa: PLC0415  (60 MB, only where sound comes in)
+
+    model = Path(get_model_path()) / "en-us"
+    decoder = Decoder(
+        hmm=str(model / "en-us"), dict=str(model / "cmudict-en-us.dict"), lm=None, loglevel="FATAL"
+    )
+    spoken = [phrase for phrase in phrases if all(decoder.lookup_word(word) for word in phrase.split())]
+    rules = " | ".join(spoken) or "silence"
+    decoder.add_jsgf_string("lexicon", f"#JSGF V1.0;\ngrammar lexicon;\npublic <phrase> = {rules};")
+    decoder.activate_search("lexicon")
+    return decoder
+
+
+def _decode(decoder: Any, samples: NDArray[np.int16]) -> Transcript | None:
+    decoder.reinit_feat()  # forget the means and the noise of the sound before
+    decoder.start_utt()
+    decoder.process_raw(samples.tobytes(), full_utt=True)
+    decoder.end_utt()
+    best = decoder.hyp()
+    if best is None or not best.hypstr:
+        return None
+    return Transcript(best.hypstr, float(min(1.0, best.prob / _SURE)))

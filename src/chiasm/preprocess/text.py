@@ -1,0 +1,51 @@
+"""Text → token ids."""
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from chiasm.errors import CheckpointError, InvalidInput
+from chiasm.preprocess.config import TextPreprocess
+
+
+class TextPreprocessor:
+    """A tokenizer and its context length. Thread-safe.
+
+    Args:
+        config: the context length.
+        tokenizer: JSON of a ``tokenizers.Tokenizer`` whose post-processor adds the special tokens.
+
+    Raises:
+        CheckpointError: JSON that is not a tokenizer.
+    """
+
+    def __init__(self, config: TextPreprocess, tokenizer: bytes) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_buffer(tokenizer)
+        except Exception as error:  # the binding raises bare Exception
+            raise CheckpointError(
+                f"expected the JSON of a tokenizer, got: {error}", f"应为分词器的 JSON，实际为：{error}"
+            ) from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._room = config.max_tokens - self._tokenizer.num_special_tokens_to_add(False)
+
+    def __call__(self, text: str) -> tuple[NDArray[np.int32], int]:
+        """Token ids ``[t]``, special ones included, and the number of tokens that were cut off the end.
+
+        Raises:
+            InvalidInput: a string that is not valid Unicode (a lone surrogate).
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"expected Unicode text, got a lone surrogate at position {error.start}",
+                f"应为合法的 Unicode 文本，实际在位置 {error.start} 处有孤立的代理字符",
+            ) from error
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        cut = max(0, len(encoding) - self._room)
+        if cut:
+            encoding.truncate(self._room)
+        ids = self._tokenizer.post_process(encoding).ids
+        return np.asarray(ids, dtype=np.int32), cut

@@ -1,0 +1,165 @@
+"""The engine process: owns the weights of one model on one device, and answers over the wire."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+
+from chiasm.errors import ChiasmError, Overloaded
+from chiasm.modality import Audio, Image, Item, Modality, Part, Text, Video
+from chiasm.preprocess import Embedder, Preprocessor
+from chiasm.serving.batching import BatchingConfig
+from chiasm.serving.cache import ResultCache
+from chiasm.serving.lane import EmbedLane
+from chiasm.serving.messages import Payload
+from chiasm.serving.packing import EmbedRequest, EngineStatus, from_payload, to_payload, unpack_items
+from chiasm.serving.resolve import resolve
+from chiasm.serving.rpc import IncomingCall, RpcServer
+from chiasm.serving.wire import Array
+from chiasm.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_LOADER = "chiasm.inference:load"
+
+
+class EngineServer:
+    """Serves ``describe``, ``embed`` and ``status`` for one model.
+
+    Args:
+        model: the model; its ``embed_prepared`` is called from one thread only.
+        settings: bounds of queue, batch and cache.
+        address: ``ipc:///…`` in a folder of mode 0700.
+    """
+
+    def __init__(self, model: Embedder, settings: Settings, address: str) -> None:
+        engine = settings.engine
+        self._model = model
+        self._description = model.description.to_bytes()
+        self._revision = model.description.revision
+        self._stuck_seconds = engine.stuck_seconds
+        self._started = time.monotonic()
+        self._lane = EmbedLane(
+            model,
+            BatchingConfig(
+                max_queue_cost=engine.max_queue_cost,
+                max_batch_cost=engine.max_batch_cost,
+                max_wait=engine.max_wait,
+            ),
+            ResultCache(engine.cache_bytes),
+        )
+        self._server = RpcServer(
+            address,
+            {"describe": self._describe, "status": self._status},
+            deferred={"embed": self._embed},
+            on_cancel=lambda call: self._lane.cancel(call.key),
+            threads=2,
+        )
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._lane.start()
+        self._server.start()
+
+    def stop(self, grace: float) -> None:
+        """Refuse new calls, finish those in progress within ``grace`` seconds, close."""
+        self._server.stop(grace)
+        self._lane.stop(timeout=1.0)
+
+    def _describe(self, _payload: Payload, _arrays: list[Array]) -> tuple[Payload, list[Array]]:
+        return {"description": self._description}, []
+
+    def _status(self, _payload: Payload, _arrays: list[Array]) -> tuple[Payload, list[Array]]:
+        state = self._lane.state()
+        status = EngineStatus(
+            pid=os.getpid(),
+            revision=self._revision,
+            uptime=time.monotonic() - self._started,
+            stuck=state["busy_seconds"] > self._stuck_seconds,
+            **state,
+        )
+        return to_payload(status), []
+
+    def _embed(self, call: IncomingCall) -> None:
+        request: EmbedRequest = from_payload(call.payload, EmbedRequest)
+        if request.revision != self._revision:
+            raise Overloaded(
+                f"expected input prepared for revision {self._revision}, got {request.revision}",
+                f"推理引擎当前的模型版本为 {self._revision}，输入是为 {request.revision} 准备的",
+                code="model_changed",
+                retry_after=0.1,
+            )
+        self._lane.submit(call, unpack_items(request, call.arrays), [item.key for item in request.items])
+
+
+def run_engine(
+    settings: Settings, address: str, *, loader: str = DEFAULT_LOADER, grace: float = 10.0
+) -> None:
+    """Load the model, warm it up, answer at ``address`` until SIGTERM or SIGINT, then drain.
+
+    Args:
+        settings: ``model`` says what to load and where; ``engine`` bounds the work.
+        address: ``ipc:///…`` in a folder of mode 0700.
+        loader: ``module:function`` that is called as ``load(source, device=…)``.
+        grace: seconds that work in progress is given at the end.
+
+    Raises:
+        CheckpointError: the model cannot be loaded.
+    """
+    stop = _stop_on_signals()
+    if settings.model.threads:
+        os.environ["OMP_NUM_THREADS"] = str(settings.model.threads)  # read when the libraries are loaded
+    load = cast(Callable[..., Embedder], resolve(loader))
+    model = load(settings.model.source, device=settings.model.device)
+    _limit_torch(settings.model.threads)
+    warm_up(model)
+    if stop.is_set():
+        return
+    server = EngineServer(model, settings, address)
+    server.start()
+    logger.info("serving %s (%s)", model.description.name, model.description.revision)
+    stop.wait()
+    server.stop(grace)
+
+
+def warm_up(model: Embedder) -> None:
+    """Compute one small item of each modality, so that the first request does not pay for it.
+
+    Raises:
+        ChiasmError: the model cannot compute what it says it takes.
+    """
+    preprocessor = Preprocessor(model.description)
+    samples: dict[Modality, Part] = {
+        Modality.TEXT: Text("warm-up"),
+        Modality.IMAGE: Image(np.full((32, 32, 3), 127, np.uint8)),
+        Modality.AUDIO: Audio(np.zeros(16_000, np.float32), 16_000),
+        Modality.VIDEO: Video(np.full((2, 32, 32, 3), 127, np.uint8), 1.0),
+    }
+    for modality in model.description.modalities:
+        try:
+            model.embed_prepared([preprocessor.prepare(Item((samples[modality],)))])
+        except ChiasmError as error:
+            raise error.at(f"warm-up.{modality.value}") from None
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def request_stop(_number: int, _frame: Any) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, request_stop)
+    signal.signal(signal.SIGINT, request_stop)
+    return stop
+
+
+def _limit_torch(threads: int) -> None:
+    torch = sys.modules.get("torch")  # a model may do without
+    if torch is not None and threads > 0:
+        torch.set_num_threads(threads)

@@ -1,0 +1,273 @@
+"""The engine's heart: calls come in, batches are computed in one thread, answers go out."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
+from chiasm.preprocess import Embedder, PreparedItem
+from chiasm.serving.batching import BatchingConfig, BatchQueue, Work
+from chiasm.serving.cache import ResultCache
+from chiasm.serving.messages import ErrorInfo, Payload, error_to_info
+from chiasm.serving.packing import EmbedAnswer, bucket_of, to_payload
+from chiasm.serving.wire import Array
+
+logger = logging.getLogger(__name__)
+
+
+class Answerable(Protocol):
+    """What the lane needs of a call."""
+
+    @property
+    def key(self) -> Hashable:
+        """Names the call."""
+
+    @property
+    def deadline(self) -> float | None:
+        """``time.monotonic()`` after which nobody waits."""
+
+    @property
+    def expired(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def reply(self, payload: Payload, arrays: Sequence[Array] = ()) -> None:
+        """Answer."""
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Job:
+    """One call on its way: what is done and how much is left."""
+
+    call: Answerable
+    vectors: NDArray[np.float32]
+    left: int
+    arrival: float
+    cached: int = 0
+    inference: float = 0.0
+    errors: dict[int, ErrorInfo] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Piece:
+    job: _Job
+    index: int
+    key: bytes
+    item: PreparedItem
+
+
+class EmbedLane:
+    """Queues, batches and computes; one thread. Thread-safe.
+
+    A batch that fails is tried again item by item, so that a bad item fails alone.
+
+    Args:
+        model: computes; only ever called from the lane's thread.
+        config: bounds of queue and batch.
+        cache: results by content.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        model: Embedder,
+        config: BatchingConfig,
+        cache: ResultCache,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._dimensions = model.description.dimensions
+        self._revision = model.description.revision
+        self._queue: BatchQueue[_Piece] = BatchQueue(config)
+        self._cache = cache
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._busy_since: float | None = None
+        self._counts: Counter[str] = Counter()
+        self._thread = threading.Thread(target=self._run, name="embed-lane", daemon=True)
+
+    def start(self) -> None:
+        """Begin to compute."""
+        self._thread.start()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Compute what is queued, then end; refuse what comes. Waits at most ``timeout`` seconds."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def submit(self, call: Answerable, items: Sequence[PreparedItem], keys: Sequence[bytes]) -> None:
+        """Take a call; returns at once. The answer goes to ``call``.
+
+        Raises:
+            Overloaded: the queue is full, or the lane is stopping.
+        """
+        now = self._clock()
+        job = _Job(
+            call=call,
+            left=len(items),
+            arrival=now,
+            vectors=np.zeros((len(items), self._dimensions), np.float32),
+        )
+        pieces = [
+            _Piece(job=job, index=index, key=key, item=item)
+            for index, (item, key) in enumerate(zip(items, keys, strict=True))
+            if not self._from_cache(job, index, key)
+        ]
+        if not pieces:
+            self._finish(job)
+            return
+        works = [
+            Work(
+                group=call.key,
+                bucket=bucket_of(piece.item),
+                cost=piece.item.cost,
+                arrival=now,
+                deadline=call.deadline,
+                payload=piece,
+            )
+            for piece in pieces
+        ]
+        with self._changed:
+            if self._stopping:
+                raise Overloaded(
+                    "the engine is shutting down", "推理引擎正在关闭", code="draining", retry_after=2.0
+                )
+            if not self._queue.admit(works):
+                self._counts["refused"] += 1
+                raise Overloaded(
+                    "the queue of the engine is full",
+                    "推理引擎的队列已满",
+                    code="queue_full",
+                    retry_after=self._queue.retry_after(),
+                )
+            self._changed.notify()
+
+    def cancel(self, key: Hashable) -> None:
+        """The caller has left: forget what is not computed yet."""
+        with self._changed:
+            self._counts["cancelled"] += len(self._queue.cancel(key))
+
+    def state(self) -> dict[str, Any]:
+        """Queue length and cost, seconds that the present batch has been running, counts."""
+        with self._changed:
+            busy = 0.0 if self._busy_since is None else self._clock() - self._busy_since
+            cache = self._cache.counts()
+            counts = {**self._counts, "cache_hits": cache.hits, "cache_misses": cache.misses}
+            return {
+                "queue_length": len(self._queue),
+                "queue_cost": self._queue.cost,
+                "busy_seconds": busy,
+                "draining": self._stopping,
+                "counts": counts,
+            }
+
+    def _from_cache(self, job: _Job, index: int, key: bytes) -> bool:
+        vector = self._cache.get(key, self._revision)
+        if vector is None:
+            return False
+        job.vectors[index] = vector
+        job.cached += 1
+        job.left -= 1
+        return True
+
+    def _run(self) -> None:
+        while (works := self._next()) is not None:
+            begun = self._clock()
+            self._compute([work.payload for work in works])
+            with self._changed:
+                self._busy_since = None
+                self._queue.observe(sum(work.cost for work in works), self._clock() - begun)
+                self._counts["batches"] += 1
+
+    def _next(self) -> tuple[Work[_Piece], ...] | None:
+        while True:
+            with self._changed:
+                now = self._clock()
+                batch = self._queue.take(now, hurry=self._stopping)
+                if batch.works:
+                    self._busy_since = now
+                elif not batch.expired:
+                    if self._stopping:
+                        return None
+                    self._changed.wait(self._queue.wait(now))
+                    continue
+                self._counts["expired"] += len(batch.expired)
+            for call in {work.group: work.payload.job.call for work in batch.expired}.values():
+                call.fail(
+                    DeadlineExceeded("the deadline passed while this waited in the queue", "排队期间期限已过")
+                )
+            if batch.works:
+                return batch.works
+
+    def _compute(self, pieces: list[_Piece]) -> None:
+        begun = self._clock()
+        try:
+            vectors = self._embed(pieces)
+        except Exception as error:
+            # Memory as much as a bad item may be the reason: single items need less of it, too.
+            logger.warning("a batch of %d failed and is tried item by item", len(pieces), exc_info=error)
+            for piece in pieces:
+                self._compute_alone(piece)
+            return
+        seconds = self._clock() - begun
+        for job in {id(piece.job): piece.job for piece in pieces}.values():
+            job.inference += seconds
+        for piece, vector in zip(pieces, vectors, strict=True):
+            self._keep(piece, vector)
+
+    def _compute_alone(self, piece: _Piece) -> None:
+        job = piece.job
+        begun = self._clock()
+        try:
+            if job.call.expired:
+                raise DeadlineExceeded("the deadline passed before this was computed", "尚未计算，期限已过")
+            vector = self._embed([piece])[0]
+        except Exception as error:
+            if not isinstance(error, ChiasmError):
+                logger.exception("an item failed")
+            self._counts["failed"] += 1
+            job.errors[piece.index] = error_to_info(error)
+            self._settle(job)
+        else:
+            job.inference += self._clock() - begun
+            self._keep(piece, vector)
+
+    def _embed(self, pieces: Sequence[_Piece]) -> NDArray[np.float32]:
+        vectors = self._model.embed_prepared([piece.item for piece in pieces])
+        if vectors.shape != (len(pieces), self._dimensions) or not np.isfinite(vectors).all():
+            raise ChiasmError(
+                f"expected finite vectors of shape {[len(pieces), self._dimensions]}, "
+                f"got {list(vectors.shape)} or values that are not finite",
+                "模型给出的向量形状不符或含有非有限值",
+            )
+        return vectors
+
+    def _keep(self, piece: _Piece, vector: NDArray[np.float32]) -> None:
+        self._cache.put(piece.key, self._revision, vector)
+        piece.job.vectors[piece.index] = vector
+        self._settle(piece.job)
+
+    def _settle(self, job: _Job) -> None:
+        job.left -= 1
+        if job.left == 0:
+            self._finish(job)
+
+    def _finish(self, job: _Job) -> None:
+        self._counts["calls"] += 1
+        self._counts["items"] += len(job.vectors)
+        waited = self._clock() - job.arrival - job.inference
+        answer = EmbedAnswer(job.errors, 1000 * max(0.0, waited), 1000 * job.inference, job.cached)
+        job.call.reply(to_payload(answer), [job.vectors])

@@ -1,0 +1,255 @@
+"""One frozen tree of settings, read once at start and passed down; nothing reads the environment later.
+
+Precedence: command line over ``CHIASM_SECTION_NAME`` variables over ``chiasm.toml`` over the defaults
+below. :func:`load_settings` also tells where each value came from.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from chiasm.errors import SettingsError
+
+Origin = Literal["default", "chiasm.toml", "environment", "command line"]
+ENVIRONMENT_PREFIX = "CHIASM_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """The HTTP side."""
+
+    host: str = field(default="127.0.0.1", metadata={"help": "address to listen on"})
+    port: int = field(default=8000, metadata={"help": "port to listen on; 0 picks a free one"})
+    workers: int = field(default=1, metadata={"help": "web worker processes"})
+    threads: int = field(default=16, metadata={"help": "threads of each web worker"})
+    deadline: float = field(default=60.0, metadata={"help": "seconds a request may take before it gets 504"})
+    allowed_hosts: tuple[str, ...] = field(
+        default=(), metadata={"help": "Host headers to accept besides loopback names and the bound address"}
+    )
+    allow_remote: bool = field(
+        default=False,
+        metadata={"help": "listen beyond this machine although anyone who connects may do anything"},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which model answers, and where."""
+
+    source: str = field(
+        default="chiasm-mini", metadata={"help": "embedded model's name or a checkpoint folder"}
+    )
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    threads: int = field(default=0, metadata={"help": "CPU threads of the engine; 0 means all cores"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Queueing and batching. Cost is in units of one 192 x 192 picture through the image tower."""
+
+    max_queue_cost: float = field(
+        default=512.0, metadata={"help": "queued cost beyond which new work gets 503"}
+    )
+    max_batch_cost: float = field(default=32.0, metadata={"help": "cost of one batch"})
+    max_wait: float = field(default=0.002, metadata={"help": "seconds an item may wait for company"})
+    cache_bytes: int = field(default=32 << 20, metadata={"help": "bytes of result cache; 0 turns it off"})
+    stuck_seconds: float = field(
+        default=120.0, metadata={"help": "seconds one batch may take before the engine counts as stuck"}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds on everything that comes from outside."""
+
+    body_bytes: int = field(default=256 << 20, metadata={"help": "bytes of one request body"})
+    json_bytes: int = field(default=64 << 20, metadata={"help": "bytes of one JSON request body"})
+    parts: int = field(default=256, metadata={"help": "parts in one request"})
+    text_chars: int = field(default=100_000, metadata={"help": "characters of one text part"})
+    file_bytes: int = field(default=256 << 20, metadata={"help": "bytes of one media file"})
+    image_pixels: int = field(default=50_000_000, metadata={"help": "pixels of one picture"})
+    media_seconds: float = field(default=7200.0, metadata={"help": "seconds of one recording or video"})
+    request_media_seconds: float = field(
+        default=300.0, metadata={"help": "seconds of one recording or video that is sent for a vector"}
+    )
+    video_pixels: int = field(default=9_000_000, metadata={"help": "pixels of one video frame"})
+    decode_seconds: float = field(default=30.0, metadata={"help": "seconds that decoding one file may take"})
+    fetch_seconds: float = field(default=15.0, metadata={"help": "seconds that fetching one URL may take"})
+    fetch_redirects: int = field(default=3, metadata={"help": "redirects followed for one URL"})
+    fetch_allow: tuple[str, ...] = field(
+        default=(), metadata={"help": "hosts or networks that may be fetched although they are private"}
+    )
+    uploads: int = field(default=32, metadata={"help": "concurrent uploads"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibrarySettings:
+    """Where one's own media live and how they are cut."""
+
+    data_dir: Path = field(
+        default=Path("chiasm-data"), metadata={"help": "folder of everything that is kept"}
+    )
+    segment_seconds: float = field(
+        default=6.0, metadata={"help": "length of an indexed stretch of sound or video"}
+    )
+    passage_chars: int = field(default=480, metadata={"help": "length of an indexed passage of a long text"})
+    sample: bool = field(
+        default=True, metadata={"help": "put the openly licensed sample library in at first start"}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    limits: Limits = field(default_factory=Limits)
+    library: LibrarySettings = field(default_factory=LibrarySettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedSettings:
+    """The settings and, for each ``section.name``, where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+
+
+def load_settings(
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    toml_path: Path | None = None,
+) -> LoadedSettings:
+    """Merge the four sources.
+
+    Args:
+        flags: ``{"server.port": 8001}``; values that are ``None`` count as not given.
+        environment: usually ``os.environ``; ``CHIASM_SERVER_PORT=8001``. Lists are comma separated.
+        toml_path: a file with one table a section; it need not exist.
+
+    Raises:
+        SettingsError: an unknown name, or a value that is not of the setting's type.
+    """
+    given: dict[str, tuple[Any, Origin]] = {}
+    known = _known()
+    if toml_path is not None and toml_path.is_file():
+        for name, value in _read_toml(toml_path).items():
+            given[_check_name(name, known, str(toml_path))] = (value, "chiasm.toml")
+    for variable, value in (environment or {}).items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            lowered = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+            name = next((k for k in known if k.replace(".", "_") == lowered), lowered)
+            given[_check_name(name, known, variable)] = (value, "environment")
+    for name, value in (flags or {}).items():
+        if value is not None:
+            given[_check_name(name, known, name)] = (value, "command line")
+    sections: dict[str, Any] = {}
+    for section in fields(Settings):
+        kind = type(getattr(Settings(), section.name))
+        values = {
+            f.name: _convert(f"{section.name}.{f.name}", given[f"{section.name}.{f.name}"][0], known)
+            for f in fields(kind)
+            if f"{section.name}.{f.name}" in given
+        }
+        sections[section.name] = kind(**values)
+    origins: dict[str, Origin] = {name: given[name][1] if name in given else "default" for name in known}
+    return LoadedSettings(settings=Settings(**sections), origins=origins)
+
+
+def flatten(settings: Settings) -> dict[str, Any]:
+    """``{"server.port": 8000, …}`` in the order of the tree."""
+    return {
+        f"{section.name}.{f.name}": getattr(getattr(settings, section.name), f.name)
+        for section in fields(settings)
+        for f in fields(getattr(settings, section.name))
+    }
+
+
+def describe() -> dict[str, str]:
+    """The one-line help of every setting, by its full name."""
+    return {
+        f"{section.name}.{f.name}": f.metadata["help"]
+        for section in fields(Settings)
+        for f in fields(type(getattr(Settings(), section.name)))
+    }
+
+
+def _known() -> dict[str, Any]:
+    types: dict[str, Any] = {}
+    for section in fields(Settings):
+        kind = type(getattr(Settings(), section.name))
+        hints = get_type_hints(kind)
+        types |= {f"{section.name}.{f.name}": hints[f.name] for f in dataclasses.fields(kind)}
+    return types
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"expected valid TOML in {path}, got: {error}",
+            f"{path} 应为有效的 TOML：{error}",
+            param=str(path),
+        ) from error
+    flat: dict[str, Any] = {}
+    for section, values in tree.items():
+        if not isinstance(values, dict):
+            flat[section] = values
+        else:
+            flat |= {f"{section}.{name}": value for name, value in values.items()}
+    return flat
+
+
+def _check_name(name: str, known: Mapping[str, Any], where: str) -> str:
+    if name not in known:
+        raise SettingsError(
+            f"{where}: there is no setting {name!r}; expected one of {', '.join(known)}",
+            f"{where}：没有名为 {name!r} 的设置；可用的有 {', '.join(known)}",
+            param=name,
+        )
+    return name
+
+
+def _convert(name: str, value: Any, known: Mapping[str, Any]) -> Any:
+    kind = known[name]
+    try:
+        if get_origin(kind) is tuple:
+            parts = value.split(",") if isinstance(value, str) else value
+            return tuple(get_args(kind)[0](part) for part in parts if part != "")
+        if kind is bool:
+            return _boolean(value)
+        if isinstance(value, bool):
+            raise ValueError("a truth value")
+        converted = kind(value)
+    except (TypeError, ValueError) as error:
+        wanted = getattr(kind, "__name__", str(kind))
+        raise SettingsError(
+            f"{name}: expected {wanted}, got {value!r}",
+            f"{name}：应为 {wanted}，实际为 {value!r}",
+            param=name,
+        ) from error
+    if isinstance(converted, int | float) and not converted >= 0:
+        raise SettingsError(
+            f"{name}: expected a number of at least 0, got {value!r}",
+            f"{name}：应为不小于 0 的数，实际为 {value!r}",
+            param=name,
+        )
+    return converted
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(value)

@@ -1,0 +1,31 @@
+"""What is kept on disk: files by content, metadata and vectors in SQL, vector indexes as a cache of it."""
+
+from chiasm.stores.files import FileStore, StoredBytes
+from chiasm.stores.lock import DataDirLock, Holder, holder_of
+from chiasm.stores.metadata import Metadata
+from chiasm.stores.records import EntryRecord, FileRecord, NewSegment, Page, SegmentRecord, StoreRecord
+from chiasm.stores.segments import Change, Indexed, Segments, other_revision
+from chiasm.stores.vectors import ExactIndex, Match, UsearchIndex, VectorIndex
+
+__all__ = [
+    "Change",
+    "DataDirLock",
+    "EntryRecord",
+    "ExactIndex",
+    "FileRecord",
+    "FileStore",
+    "Holder",
+    "Indexed",
+    "Match",
+    "Metadata",
+    "NewSegment",
+    "Page",
+    "SegmentRecord",
+    "Segments",
+    "StoreRecord",
+    "StoredBytes",
+    "UsearchIndex",
+    "VectorIndex",
+    "holder_of",
+    "other_revision",
+]

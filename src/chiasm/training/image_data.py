@@ -1,0 +1,130 @@
+"""What the image stage's pictures are to be near to, in the anchor's space."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiasm.data.builders.concepts import Concept
+from chiasm.data.builders.palette import COLOURS
+from chiasm.data.builders.parallel import with_article
+from chiasm.data.builders.plan import Placed, ViewSpec
+from chiasm.data.builders.wordnet import ancestors, load_hypernyms, load_lemmas
+from chiasm.data.splits import held_out
+from chiasm.training.corpus import Corpus
+from chiasm.training.features import FeatureSet
+from chiasm.training.stages.image import Check, ImageTargets
+
+# Hypernyms that say nothing about a picture.
+_VAGUE_WORDS = """
+whole vertebrate carnivore placental good solid wind nutrition part portion outlet cause screen support wear
+article course system matter object structure arm top reed brass consumer cover produce invertebrate arthropod
+organism chordate canine feline domestic someone hose blind sign plate device artifact
+"""
+_VAGUE = frozenset(_VAGUE_WORDS.split())
+
+
+def image_targets(corpus: Corpus, features: FeatureSet) -> ImageTargets:
+    """Targets of every training view whose features are there."""
+    concepts, plan = corpus.concepts, corpus.plan
+    rows = [(row, plan[view]) for row, view in enumerate(features.views) if plan[view].split == "train"]
+    titles = [label["title"] for label in corpus.gallery.labels["clipart"]]
+    known = [i for i, c in enumerate(concepts) if not held_out(c.name)]
+    names = [concepts[i].name for i in known]
+    names += [t for t in dict.fromkeys(titles) if t not in set(names) and not held_out(t)]
+    index = {name: i for i, name in enumerate(names)}
+
+    def named(family_is_clipart: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        pairs = []
+        for row, view in rows:
+            if view.kind in {"plain", "varied"} and (view.placed[0].family == "clipart") == family_is_clipart:
+                first = view.placed[0]
+                name = titles[first.row] if family_is_clipart else concepts[first.concept].name
+                if name in index:
+                    pairs.append((row, index[name]))
+        array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        return array[:, 0], array[:, 1]
+
+    single, single_name = named(False)
+    clipart, clipart_name = named(True)
+    coloured = [
+        (row, view.placed[0])
+        for row, view in rows
+        if view.kind == "coloured"
+        and not held_out(coloured_name(view.placed[0], view.placed[0].colour or "", concepts))
+    ]
+    scenes = [(row, view) for row, view in rows if view.kind == "scene"]
+    kinds, kind_of = _kinds(corpus)
+    return ImageTargets(
+        names=corpus.teacher.matrix(names),
+        single=single,
+        single_name=single_name,
+        clipart=clipart,
+        clipart_name=clipart_name,
+        coloured=np.array([row for row, _ in coloured]),
+        colour_texts=_colour_texts(corpus, [placed for _, placed in coloured]),
+        scenes=np.array([row for row, _ in scenes]),
+        captions=corpus.teacher.matrix([scene_caption(view, concepts) for _, view in scenes]),
+        classes=class_vectors(corpus),
+        kinds=corpus.teacher.matrix(kinds),
+        kind_of=kind_of,
+    )
+
+
+def scene_caption(view: ViewSpec, concepts: Sequence[Concept]) -> str:
+    """``"a dog, a cat and an apple"``."""
+    things = [with_article(concepts[p.concept].name) for p in view.placed]
+    return f"{', '.join(things[:-1])} and {things[-1]}"
+
+
+def coloured_name(placed: Placed, colour: str, concepts: Sequence[Concept]) -> str:
+    """``"a red apple"``."""
+    return with_article(f"{colour} {concepts[placed.concept].name}")
+
+
+def class_vectors(corpus: Corpus) -> NDArray[np.float32]:
+    """Unit vectors of the ImageNet classes [1000, d]: the mean over each one's English names."""
+    texts = [list(entry.en) for entry in corpus.imagenet]
+    corpus.teacher.vectors([t for names in texts for t in names])
+    means = np.stack([corpus.teacher.matrix(names).mean(axis=0) for names in texts])
+    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), dtype=np.float32)
+
+
+def image_checks(corpus: Corpus, features: FeatureSet) -> dict[str, Check]:
+    """Validation drawings (another family): concepts seen in training, and unseen ones, among all names."""
+    gallery = corpus.teacher.matrix([c.name for c in corpus.concepts])
+    rows: dict[str, list[tuple[int, int]]] = {"seen": [], "unseen": []}
+    for row, number in enumerate(features.views):
+        view = corpus.plan[number]
+        if view.split == "validation" and view.kind == "plain":
+            concept = view.placed[0].concept
+            rows["unseen" if held_out(corpus.concepts[concept].name) else "seen"].append((row, concept))
+    checks = {}
+    for name, pairs in rows.items():
+        array = np.array(pairs, dtype=np.int64)
+        checks[f"noto-v1 {name}"] = Check(array[:, 0], gallery, array[:, 1])
+    return checks
+
+
+def _colour_texts(corpus: Corpus, placed: Sequence[Placed]) -> NDArray[np.float32]:
+    """[m, 11, d]: each thing in its own colour first, then in the others."""
+    texts = []
+    for thing in placed:
+        others = [c for c in COLOURS if c != thing.colour]
+        texts.append([coloured_name(thing, c, corpus.concepts) for c in [thing.colour or "red", *others]])
+    table = corpus.teacher.vectors([t for row in texts for t in row])
+    return np.stack([np.stack([table[t] for t in row]) for row in texts])
+
+
+def _kinds(corpus: Corpus) -> tuple[list[str], NDArray[np.bool_]]:
+    """Everyday words for what classes are kinds of, and which class is of which kind [1000, k]."""
+    folder = corpus.sources.wordnet
+    parents, lemmas = load_hypernyms(folder), load_lemmas(folder)
+    everyday = {name for entry in corpus.glossary for name in entry.en} - _VAGUE
+    of_class = [
+        [next((w for w in lemmas[a][:1] if w in everyday), "") for a in ancestors(entry.category, parents)]
+        for entry in corpus.imagenet
+    ]
+    kinds = sorted({word for words in of_class for word in words if word})
+    table = np.array([[kind in words for kind in kinds] for words in of_class])
+    return kinds, table

@@ -1,0 +1,241 @@
+"""The image stage: the head over the frozen trunk learns drawings, colours, scenes and, from the trunk's own
+classifier, photographs.
+
+All targets are text vectors. Pictures of one thing: cross-entropy against the names of all things. Dyed
+things: against the same thing in all eleven colours. Scenes: against the captions of the batch. Photographs:
+the published classifier's probabilities over its 1,000 names on synthetic maps (see ``training.distil``), and
+the kinds that its classes belong to ("dog" for a Chihuahua).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from chiasm.models.mini.image import ImageHead
+from chiasm.nn.losses import anchored_cross_entropy, info_nce, soft_cross_entropy
+from chiasm.training.distil import Synthetic
+from chiasm.training.features import FeatureSet
+from chiasm.training.loop import cosine_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStageConfig:
+    """How many of each kind a batch has, and the weights of their losses."""
+
+    steps: int = 1000
+    single: int = 128
+    clipart: int = 40
+    coloured: int = 32
+    scenes: int = 32
+    synthetic: int = 64
+    learning_rate: float = 1.2e-3
+    weight_decay: float = 0.05
+    scale: float = 25.0
+    smoothing: float = 0.05
+    pooled_weight: float = 0.4
+    synthetic_weight: float = 0.8
+    kind_weight: float = 0.3
+    coloured_weight: float = 0.3
+    scene_weight: float = 0.3
+    drop_fine: float = 0.3
+    seed: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTargets:
+    """Row numbers into the features, and what they are to be near to.
+
+    Attributes:
+        names: unit vectors [n, d] of all training names: concepts first, then clip-art titles.
+        single, single_name: rows of concept pictures and their index in ``names``. clipart likewise.
+        coloured, colour_texts: rows of dyed pictures; vectors [m, 11, d] of the thing in every colour, the
+            right one first.
+        scenes, captions: rows of scenes and their captions' vectors.
+        classes: [1000, d]. kinds: vectors [k, d] of hypernyms; kind_of: bool [1000, k].
+    """
+
+    names: NDArray[np.float32]
+    single: NDArray[np.int64]
+    single_name: NDArray[np.int64]
+    clipart: NDArray[np.int64]
+    clipart_name: NDArray[np.int64]
+    coloured: NDArray[np.int64]
+    colour_texts: NDArray[np.float32]
+    scenes: NDArray[np.int64]
+    captions: NDArray[np.float32]
+    classes: NDArray[np.float32]
+    kinds: NDArray[np.float32]
+    kind_of: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBatch:
+    """Features [b, …] of all pictures of a step, one kind behind the other, and the rows of their targets."""
+
+    tokens: Tensor
+    pooled: Tensor
+    single: Tensor
+    coloured: NDArray[np.int64]
+    scenes: NDArray[np.int64]
+    synthetic: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A labelled set: rows of the features, the gallery [g, d], and each row's index in it."""
+
+    rows: NDArray[np.int64]
+    gallery: NDArray[np.float32]
+    label: NDArray[np.int64]
+
+
+class ImageStage:
+    """See the module."""
+
+    name = "image"
+    clip = 5.0
+
+    def __init__(
+        self,
+        module: ImageHead,
+        *,
+        features: FeatureSet,
+        targets: ImageTargets,
+        synthetic: Synthetic,
+        checks: Mapping[str, Check],
+        config: ImageStageConfig,
+    ) -> None:
+        self.module = module
+        self.features = features
+        self.targets = targets
+        self.synthetic = synthetic
+        self.checks = checks
+        self.config = config
+        self.steps = config.steps
+        self._tensors = {
+            name: torch.from_numpy(value).to(self.device)
+            for name, value in (
+                ("names", targets.names),
+                ("colours", targets.colour_texts),
+                ("captions", targets.captions),
+                ("classes", targets.classes),
+                ("kinds", targets.kinds),
+                ("kind_of", targets.kind_of),
+            )
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the head is."""
+        return self.module.position.device
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        matrices = [p for p in self.module.parameters() if p.ndim > 1]
+        vectors = [p for p in self.module.parameters() if p.ndim < 2]
+        groups = [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.98))
+
+    def learning_rate(self, step: int) -> float:
+        return cosine_rate(step, self.steps, self.config.learning_rate, 50)
+
+    def batch(self, step: int) -> ImageBatch:
+        c, t = self.config, self.targets
+        rng = np.random.default_rng((c.seed, step))
+        single = rng.integers(len(t.single), size=c.single)
+        clipart = rng.integers(len(t.clipart), size=c.clipart)
+        coloured = rng.integers(len(t.coloured), size=c.coloured)
+        scenes = rng.integers(len(t.scenes), size=c.scenes)
+        synthetic = rng.integers(len(self.synthetic.maps), size=c.synthetic)
+        rows = np.concatenate([t.single[single], t.clipart[clipart], t.coloured[coloured], t.scenes[scenes]])
+        tokens = self.features.tokens[rows].astype(np.float32)
+        tokens[rng.random(len(rows)) < c.drop_fine, :, self.module.config.coarse :] = 0.0
+        made = self.synthetic.maps[synthetic].astype(np.float32)
+        made = made.reshape(*made.shape[:2], -1).transpose(0, 2, 1)
+        blank = np.zeros((*made.shape[:2], self.module.config.fine), dtype=np.float32)
+        pooled = [self.features.pooled[rows], self.synthetic.pooled[synthetic]]
+        return ImageBatch(
+            tokens=torch.from_numpy(np.concatenate([tokens, np.concatenate([made, blank], axis=2)])),
+            pooled=torch.from_numpy(np.concatenate(pooled).astype(np.float32)),
+            single=torch.from_numpy(np.concatenate([t.single_name[single], t.clipart_name[clipart]])),
+            coloured=coloured,
+            scenes=scenes,
+            synthetic=synthetic,
+        )
+
+    def loss(self, batch: ImageBatch) -> dict[str, Tensor]:
+        c = self.config
+        pooled_bc = batch.pooled.to(self.device)
+        vectors, _ = self.module(batch.tokens.to(self.device), pooled_bc)
+        first = self.module.pooled_vector(pooled_bc)
+        sizes = [len(batch.single), len(batch.coloured), len(batch.scenes), len(batch.synthetic)]
+        single, coloured, scenes, synthetic = torch.split(vectors, sizes)
+        first_single, _, _, first_synthetic = torch.split(first, sizes)
+        label = batch.single.to(self.device)
+        names = self._tensors["names"]
+        return {
+            "names": anchored_cross_entropy(single, names, label, c.scale, c.smoothing),
+            "pooled": c.pooled_weight
+            * anchored_cross_entropy(first_single, names, label, c.scale, c.smoothing),
+            "colours": c.coloured_weight * self._colours(coloured, batch.coloured),
+            "scenes": c.scene_weight * info_nce(scenes, self._tensors["captions"][batch.scenes], c.scale),
+            "photographs": c.synthetic_weight * self._photographs(synthetic, batch.synthetic),
+            "pooled photographs": c.synthetic_weight
+            * c.pooled_weight
+            * self._photographs(first_synthetic, batch.synthetic),
+        }
+
+    def _colours(self, vectors: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """The right colour comes first among the eleven; other things of the batch are negatives too."""
+        texts = self._tensors["colours"][rows]
+        z = F.normalize(vectors, dim=-1)
+        own = torch.einsum("bd,bkd->bk", z, texts)
+        others = z @ texts[:, 0].T
+        others = others.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -1.0)
+        logits = self.config.scale * torch.cat([own, others], dim=1)
+        return F.cross_entropy(logits, torch.zeros(len(z), dtype=torch.long, device=z.device))
+
+    def _photographs(self, vectors: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        probabilities = torch.from_numpy(self.synthetic.probabilities[rows].astype(np.float32)).to(
+            self.device
+        )
+        z = F.normalize(vectors, dim=-1)
+        exact = soft_cross_entropy(self.config.scale * z @ self._tensors["classes"].T, probabilities)
+        # Each kind that the likeliest class belongs to is a positive, each that it does not a negative.
+        belongs = self._tensors["kind_of"][probabilities.argmax(dim=-1)]
+        logits = self.config.scale * z @ self._tensors["kinds"].T
+        against = torch.logsumexp(logits.masked_fill(belongs, -1e4), dim=-1, keepdim=True)
+        each = torch.logaddexp(logits, against) - logits
+        kinds = (each * belongs).sum(dim=-1) / belongs.sum(dim=-1).clamp(min=1)
+        return exact + self.config.kind_weight * kinds.mean()
+
+    def vectors(self, rows: NDArray[np.int64]) -> Tensor:
+        """Unit vectors of stored views."""
+        parts = []
+        for start in range(0, len(rows), 256):
+            chosen = rows[start : start + 256]
+            tokens = torch.from_numpy(self.features.tokens[chosen].astype(np.float32)).to(self.device)
+            pooled = torch.from_numpy(self.features.pooled[chosen].astype(np.float32)).to(self.device)
+            parts.append(F.normalize(self.module(tokens, pooled)[0], dim=-1).cpu())
+        return torch.cat(parts)
+
+    def evaluate(self) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for name, check in self.checks.items():
+            scores = self.vectors(check.rows) @ torch.from_numpy(check.gallery).T
+            figures |= {f"{name} {k}": v for k, v in recalls(scores, check.label).items()}
+        return figures
+
+
+def recalls(scores: Tensor, label: NDArray[np.int64], ks: Sequence[int] = (1, 5)) -> dict[str, float]:
+    """Share of rows whose own column is among the k best; ties count against."""
+    own = scores.gather(1, torch.from_numpy(label)[:, None])
+    rank = (scores >= own).sum(dim=1)
+    return {f"R@{k}": round(float((rank <= k).float().mean()), 4) for k in ks}

@@ -1,0 +1,91 @@
+"""The library process: the only owner of the data directory, its vector indexes and its jobs."""
+
+import logging
+import signal
+import threading
+from contextlib import ExitStack
+from importlib.resources import files
+from pathlib import Path
+from types import FrameType
+
+from chiasm.errors import DeadlineExceeded, Overloaded
+from chiasm.jobs.client import JobsClient
+from chiasm.jobs.runner import JobRunner
+from chiasm.library import Library, open_library
+from chiasm.library.server import handlers
+from chiasm.library.work import INDEX_FOLDER, job_functions
+from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.preprocess import Embedder, Preprocessor
+from chiasm.serving.client import EngineClient
+from chiasm.serving.rpc import RpcServer
+from chiasm.settings import Settings
+from chiasm.stores import DataDirLock
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_STORE = "sample"
+SAMPLE_MARK = "sample-added"  # so that a sample library that was deleted stays deleted
+ENGINE_POLL_SECONDS = 0.5
+HANDLER_THREADS = 8
+
+
+def run_worker(settings: Settings, address: str, engine_address: str) -> None:
+    """Serve the library at ``address`` until SIGTERM or SIGINT; then let calls end and suspend the jobs.
+
+    Args:
+        settings: all of them.
+        address: where to answer, for :class:`~chiasm.library.client.LibraryClient`.
+        engine_address: where the engine answers.
+
+    Raises:
+        StoreError: another process holds the data directory, or it is damaged.
+    """
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    with ExitStack() as stack:
+        stack.enter_context(DataDirLock(settings.library.data_dir, address=address))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        engine = stack.enter_context(EngineClient(engine_address))
+        if not _wait_for(engine, stopping):
+            return
+        about = engine.description
+        hearing = Preprocessor(about, recogniser_of(about))
+        library = stack.enter_context(open_library(settings, engine, preprocessor=hearing))
+        stack.enter_context(JobRunner(settings.library.data_dir, job_functions(library)))
+        jobs = stack.enter_context(JobsClient(settings.library.data_dir))
+        if settings.library.sample:
+            add_sample(library, jobs, settings.library.data_dir)
+        stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))
+        logger.info("the library in %s is ready", settings.library.data_dir)
+        stopping.wait()
+
+
+def sample_folder() -> Path:
+    """Where the openly licensed sample library lies in the package (it may have been left out)."""
+    return Path(str(files("chiasm.library"))) / "sample"
+
+
+def add_sample(library: Library, jobs: JobsClient, data_dir: Path) -> None:
+    """Have the sample library indexed, once in the life of a data directory."""
+    folder = sample_folder()
+    mark = data_dir / SAMPLE_MARK
+    if not folder.is_dir() or mark.exists():
+        return
+    store = library.ensure_store(SAMPLE_STORE).store
+    jobs.submit(INDEX_FOLDER, {"store": store.id, "folder": str(folder)}, key=f"{store.id}:{folder}")
+    mark.touch()
+
+
+def _wait_for(engine: Embedder, stopping: threading.Event) -> bool:
+    """Wait until the engine has said what it is; whether it has before this process was told to stop."""
+    while not stopping.is_set():
+        try:
+            logger.info("the model is %s", engine.description.revision)
+            return True
+        except (Overloaded, DeadlineExceeded):
+            stopping.wait(ENGINE_POLL_SECONDS)
+    return False

@@ -1,0 +1,161 @@
+"""The real ``openai`` package against a whole server."""
+
+import io
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import openai
+import pytest
+from api_fakes import DIMENSIONS, picture
+from live import LiveServer, ask, live_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with live_server(tmp_path_factory.mktemp("live")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def api(server: LiveServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as client:
+        yield client
+
+
+def test_models(api):
+    assert [model.id for model in api.models.list()] == ["colours"]
+    assert api.models.retrieve("colours").dimensions == DIMENSIONS
+    with pytest.raises(openai.NotFoundError) as caught:
+        api.models.retrieve("other")
+    assert caught.value.code == "model_not_found"
+
+
+def test_embeddings_in_the_client_s_own_encoding_and_as_floats(api):
+    packed = api.embeddings.create(model="colours", input=["red", "blue"])
+    plain = api.embeddings.create(model="colours", input=["red", "blue"], encoding_format="float")
+    assert [entry.index for entry in packed.data] == [0, 1]
+    assert np.allclose([e.embedding for e in packed.data], [e.embedding for e in plain.data])
+    assert packed.usage.total_tokens == 2
+    assert len(api.embeddings.create(model="colours", input="red", dimensions=4).data[0].embedding) == 4
+
+
+def test_what_is_wrong_is_the_client_s_own_exception(api):
+    with pytest.raises(openai.BadRequestError) as caught:
+        api.embeddings.create(model="colours", input=[[1, 2, 3]])
+    assert caught.value.param == "input"
+    assert caught.value.body["code"] == "token_ids_not_supported"
+
+
+def test_files(api):
+    kept = api.files.create(file=("红.png", picture("red")), purpose="user_data")
+    assert (kept.filename, kept.bytes, kept.status) == ("红.png", len(picture("red")), "processed")
+    assert api.files.retrieve(kept.id).id == kept.id
+    assert kept.id in [file.id for file in api.files.list()]
+    assert api.files.content(kept.id).read() == picture("red")
+    assert api.files.delete(kept.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        api.files.retrieve(kept.id)
+
+
+def test_a_vector_store_from_beginning_to_end(api):
+    store = api.vector_stores.create(name="holiday", metadata={"year": "2024"})
+    ids = {}
+    for colour in ("red", "green", "blue"):
+        kept = api.files.create(file=(f"{colour}.png", picture(colour)), purpose="user_data")
+        entry = api.vector_stores.files.create_and_poll(
+            kept.id, vector_store_id=store.id, attributes={"colour": colour, "n": len(ids)}
+        )
+        assert entry.status == "completed"
+        ids[colour] = kept.id
+
+    assert api.vector_stores.retrieve(store.id).file_counts.completed == 3
+    assert {entry.id for entry in api.vector_stores.files.list(store.id)} == set(ids.values())
+    found = list(api.vector_stores.search(store.id, query="green", ranking_options={"score_threshold": 0}))
+    assert found[0].file_id == ids["green"]
+    assert found[0].filename == "green.png"
+    assert found[0].content[0].type == "text"
+    assert found[0].media["modality"] == "image"
+    filtered = api.vector_stores.search(
+        store.id, query="green", filters={"type": "eq", "key": "colour", "value": "blue"}, max_num_results=3
+    )
+    assert [hit.file_id for hit in filtered] == [ids["blue"]]
+    api.vector_stores.files.delete(ids["blue"], vector_store_id=store.id)
+    assert api.vector_stores.update(store.id, name="renamed").name == "renamed"
+    assert "renamed" in [one.name for one in api.vector_stores.list()]
+    assert api.vector_stores.delete(store.id).deleted
+
+
+def test_pages_are_walked_by_the_client(api):
+    store = api.vector_stores.create(name="many")
+    for number in range(5):
+        kept = api.files.create(file=(f"{number}.txt", f"red {number}".encode()), purpose="assistants")
+        api.vector_stores.files.create(file_id=kept.id, vector_store_id=store.id)
+    walked = [entry.id for entry in api.vector_stores.files.list(store.id, limit=2, order="asc")]
+    assert len(walked) == len(set(walked)) == 5
+
+
+def test_a_folder_is_indexed_as_a_job(server, api, tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(picture("red"))
+    store = api.vector_stores.create(name="folder")
+    job = ask(f"{server.url}/v1/vector_stores/{store.id}/folders", "POST", {"path": str(tmp_path)})
+    assert job.status == 202
+    assert job.json()["type"] == "index_folder"
+    assert ask(f"{server.url}/v1/jobs/{job.json()['id']}").json()["status"] == "completed"
+    assert job.json()["id"] in [one["id"] for one in ask(f"{server.url}/v1/jobs").json()["data"]]
+    hit = next(iter(api.vector_stores.search(store.id, query="red")))
+    assert ask(server.url + hit.media["url"]).content == picture("red")
+    assert ask(server.url + hit.media["thumbnail_url"]).headers["Content-Type"] == "image/webp"
+
+
+def test_a_large_upload_without_a_length_is_taken(server):
+    boundary = "b0undary"
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'.encode()
+
+    def body() -> Iterator[bytes]:
+        yield head
+        yield picture("red", side=400)
+        yield f"\r\n--{boundary}--\r\n".encode()
+
+    kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    answer = ask(f"{server.url}/v1/embeddings", "POST", body(), kind)
+    assert answer.status == 200, answer.content
+
+
+def test_too_long_a_body_is_413_with_or_without_a_length(server):
+    long = b'{"input": "' + b"a" * 300_000 + b'"}'
+    headers = {"Content-Type": "application/json"}
+    for content in (long, iter([long[:1000], long[1000:]])):
+        answer = ask(f"{server.url}/v1/embeddings", "POST", content, headers)
+        assert answer.status == 413
+        assert answer.json()["error"]["code"] == "too_large"
+
+
+def test_curl_uploads_a_picture(server, tmp_path: Path):
+    (tmp_path / "cat.png").write_bytes(picture("red"))
+    done = subprocess.run(
+        ["curl", "-sS", "-F", f"image=@{tmp_path}/cat.png", f"{server.url}/v1/embeddings"],
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    assert b'"embedding"' in done.stdout
+
+
+def test_it_ends_when_told_to(tmp_path: Path):
+    with live_server(tmp_path) as running:
+        os.kill(running.process.pid, signal.SIGTERM)
+        assert running.process.wait(30) == 0
+        with pytest.raises(ConnectionError):
+            ask(f"{running.url}/healthz")
+
+
+def test_files_stream_in_ranges(server, api):
+    data = picture("red", side=200)
+    kept = api.files.create(file=("a.png", io.BytesIO(data)), purpose="user_data")
+    part = ask(f"{server.url}/v1/files/{kept.id}/content", headers={"Range": "bytes=10-19"})
+    assert part.status == 206
+    assert part.content == data[10:20]

@@ -1,0 +1,97 @@
+"""A model that sees colours, hears pitch and reads two languages: enough for a page to be used in earnest."""
+
+import hashlib
+import re
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chiasm.library import Library
+from chiasm.modality import Audio, Image, Item, Part, Text, Video
+from chiasm.preprocess import ModelDescription, PreparedItem, PreparedPart
+from chiasm.stores import EntryRecord
+
+DIMENSIONS = 64
+CHINESE = {"红": "red", "绿": "green", "蓝": "blue", "苹果": "apple", "高音": "high", "低音": "low"}
+COLOURS = ("red", "green", "blue")
+CALIBRATION = {"pairs": {"default": {"cosine": 20.0, "bias": -10.0, "cutoff": 0.5}}}
+
+
+def words_of(part: Part) -> list[str]:
+    """What the model makes of a part."""
+    match part:
+        case Text(text=text):
+            chinese = [english for word, english in CHINESE.items() if word in text]
+            return chinese + [word for word in re.findall(r"[a-z]+", text.lower()) if len(word) > 2]
+        case Image(pixels=pixels):
+            return [COLOURS[int(pixels.reshape(-1, 3).mean(0).argmax())]]
+        case Video(frames=frames):
+            return [COLOURS[int(frames.reshape(-1, 3).mean(0).argmax())], "moving"]
+        case Audio():
+            crossings = np.abs(np.diff(np.signbit(part.samples))).mean() * part.rate / 2
+            return ["high" if crossings > 800 else "low"]
+
+
+class FakePreprocessor:
+    """Keeps the words as token ids."""
+
+    def __init__(self) -> None:
+        self.heard: list[Audio] = []
+
+    def prepare(self, item: Item) -> PreparedItem:
+        self.heard += [part for part in item.parts if isinstance(part, Audio)]
+        return PreparedItem(
+            tuple(
+                PreparedPart(part.modality, {"token_ids": _ids(" ".join(words_of(part)))}, 0, 0.1)
+                for part in item.parts
+            )
+        )
+
+
+class FakeEmbedder:
+    """A vector is the sum of its words' random vectors."""
+
+    description = ModelDescription(
+        name="fake-model",
+        revision="r1",
+        dimensions=DIMENSIONS,
+        licence="Apache-2.0",
+        calibration=CALIBRATION,
+    )
+
+    def embed_prepared(self, items: Sequence[PreparedItem], *, deadline: float | None = None) -> np.ndarray:
+        return np.stack([_vector(item) for item in items])
+
+
+class BackgroundLibrary(Library):
+    """Indexes uploaded files in a thread, so that the page has something to wait for."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._threads: list[threading.Thread] = []
+
+    def add_files(self, store: str, file_ids: Sequence[str], *_: Any) -> list[EntryRecord]:
+        entries = [self.entry(store, file_id) for file_id in file_ids]
+        work = threading.Thread(target=super().add_files, args=(store, file_ids))
+        self._threads.append(work)
+        work.start()
+        return entries
+
+    def finish(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+
+def _ids(words: str) -> np.ndarray:
+    return np.frombuffer((words or "nothing").encode(), np.uint8).astype(np.int32)
+
+
+def _vector(item: PreparedItem) -> np.ndarray:
+    total = np.full(DIMENSIONS, 1e-3, np.float32)
+    for part in item.parts:
+        for word in bytes(part.arrays["token_ids"].astype(np.uint8)).decode().split():
+            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
+            total += np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
+    return total / np.linalg.norm(total)

@@ -1,0 +1,36 @@
+"""A process that runs jobs in the folder it is given, until it is told to stop on its standard input."""
+
+import sys
+import time
+from pathlib import Path
+
+from chiasm.errors import InvalidInput
+from chiasm.jobs.runner import JobRunner
+
+
+def main(folder: Path) -> None:
+    steps = folder / "steps"
+
+    def count(context, params):
+        """Does steps 0 … n-1 once each, whatever happens: what is written down is not done again."""
+        done = steps.read_text().split() if steps.exists() else []
+        for step in range(len(done), params["n"]):
+            context.progress(step, params["n"])
+            time.sleep(params["seconds"])
+            with steps.open("a") as out:
+                out.write(f"{step}\n")
+        context.progress(params["n"], params["n"])
+        return {"steps": params["n"]}
+
+    def fail(context, params):
+        raise InvalidInput("expected good luck, got bad", "运气不佳")
+
+    def crash(context, params):
+        raise ZeroDivisionError("a secret detail")
+
+    with JobRunner(folder, {"count": count, "fail": fail, "crash": crash}):
+        print("ready", flush=True)
+        sys.stdin.readline()
+
+
+main(Path(sys.argv[1]))

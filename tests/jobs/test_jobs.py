@@ -1,0 +1,146 @@
+"""One runner process for most tests; those that kill it start their own."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chiasm.errors import NotFound
+from chiasm.jobs.client import JobsClient
+from chiasm.jobs.progress import JobCancelled, JobContext, JobSuspended, ProgressBook
+
+PROGRAM = Path(__file__).with_name("jobs_runner_process.py")
+
+
+def start(folder: Path) -> subprocess.Popen:
+    process = subprocess.Popen(
+        [sys.executable, str(PROGRAM), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def stop(process: subprocess.Popen) -> int:
+    process.communicate("stop\n", timeout=20)
+    return process.returncode
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "did not happen"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobsClient]:
+    folder = tmp_path_factory.mktemp("jobs")
+    process = start(folder)
+    with JobsClient(folder) as jobs:
+        yield jobs
+    assert stop(process) == 0
+
+
+def test_a_job_is_named_run_and_done(client: JobsClient) -> None:
+    job = client.submit("count", {"n": 3, "seconds": 0})
+    assert job.status in {"queued", "running"}
+    job = client.wait(job.id)
+    assert (job.status, job.done, job.total) == ("completed", 3, 3)
+    assert job.result == {"steps": 3}
+    assert job.params == {"n": 3, "seconds": 0}
+    assert job.finished_at is not None
+
+
+def test_an_error_of_ours_is_told_in_both_languages(client: JobsClient) -> None:
+    job = client.wait(client.submit("fail", {}).id)
+    assert job.status == "failed"
+    assert job.error is not None
+    assert (job.error.code, job.error.zh) == ("invalid_value", "运气不佳")
+
+
+def test_an_unexpected_error_is_told_without_its_details(client: JobsClient) -> None:
+    job = client.wait(client.submit("crash", {}).id)
+    assert job.status == "failed"
+    assert job.error is not None
+    assert "secret" not in job.error.en
+
+
+def test_running_jobs_stop_when_they_are_cancelled_and_queued_ones_never_start(client: JobsClient) -> None:
+    running = client.submit("count", {"n": 10_000, "seconds": 0.02})
+    waiting = client.submit("count", {"n": 10_000, "seconds": 0})
+    until(lambda: client.get(running.id).status == "running")
+    assert client.get(waiting.id).status == "queued"
+    assert client.cancel(waiting.id).status == "cancelled"
+    client.cancel(running.id)
+    assert client.wait(running.id).status == "cancelled"
+    assert client.get(waiting.id).status == "cancelled"
+
+
+def test_a_second_job_of_the_same_key_is_the_first(client: JobsClient) -> None:
+    first = client.submit("count", {"n": 10_000, "seconds": 0.02}, key="k")
+    assert client.submit("count", {"n": 10_000, "seconds": 0.02}, key="k").id == first.id
+    client.cancel(first.id)
+    client.wait(first.id)
+    second = client.submit("count", {"n": 1, "seconds": 0}, key="k")
+    assert second.id != first.id
+    client.wait(second.id)
+
+
+def test_jobs_are_listed_newest_first_and_forgotten_when_deleted(client: JobsClient) -> None:
+    older = client.wait(client.submit("fail", {}).id)
+    newer = client.wait(client.submit("fail", {}).id)
+    listed = [job.id for job in client.list_jobs()]
+    assert listed.index(newer.id) < listed.index(older.id)
+    client.delete(older.id)
+    with pytest.raises(NotFound):
+        client.get(older.id)
+
+
+def test_a_job_survives_a_stop_and_a_kill_and_does_nothing_twice(tmp_path: Path) -> None:
+    steps = tmp_path / "steps"
+
+    def count() -> int:
+        return len(steps.read_text().split()) if steps.exists() else 0
+
+    process = start(tmp_path)
+    with JobsClient(tmp_path) as jobs:
+        job = jobs.submit("count", {"n": 60, "seconds": 0.04})
+        until(lambda: count() >= 2)
+        assert stop(process) == 0
+        assert jobs.get(job.id).status == "running"
+        after_stop = count()
+        assert after_stop < 60
+        process = start(tmp_path)
+        until(lambda: count() >= after_stop + 2)
+        process.kill()
+        process.communicate()
+        assert jobs.get(job.id).status == "running"
+        assert count() < 60
+        process = start(tmp_path)
+        assert jobs.wait(job.id).status == "completed"
+    assert stop(process) == 0
+    assert steps.read_text().split() == [str(i) for i in range(60)]
+
+
+def test_a_context_reports_seldom_but_always_the_end(tmp_path: Path) -> None:
+    book = ProgressBook(tmp_path / "progress.sqlite")
+    now = [100.0]
+    context = JobContext("j", book, lambda: False, clock=lambda: now[0])
+    context.progress(1, 5)
+    context.progress(2, 5)
+    assert book.get(["j"])["j"].done == 1
+    now[0] += 1
+    context.progress(3, 5)
+    assert book.get(["j"])["j"].done == 3
+    context.progress(5, 5)
+    assert book.get(["j"])["j"].done == 5
+    book.cancel("j")
+    with pytest.raises(JobCancelled):
+        context.progress(5, 5)
+    with pytest.raises(JobSuspended):
+        JobContext("k", book, lambda: True).check()
+    book.close()

@@ -1,0 +1,119 @@
+"""Real files through the real decoders and the real preprocessor."""
+
+import wave
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from library_fakes import HashEmbedder, real_description, settings_for
+from PIL import Image
+
+from chiasm.errors import ChiasmError, TooLarge
+from chiasm.library import open_library
+from chiasm.library.cutting import MediaCutter
+from chiasm.preprocess import Preprocessor
+from chiasm.settings import LibrarySettings, Limits, Settings
+
+
+@pytest.fixture
+def cutter() -> MediaCutter:
+    settings = Settings(library=LibrarySettings(segment_seconds=2.0, passage_chars=40))
+    return MediaCutter(Preprocessor(real_description()), settings)
+
+
+def write_sound(path: Path, seconds: float) -> None:
+    samples = (0.3 * np.sin(np.arange(int(16_000 * seconds)) * 0.1) * 32767).astype("<i2")
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(samples.tobytes())
+
+
+def write_video(path: Path, seconds: float) -> None:
+    with av.open(str(path), "w", format="mp4") as out:
+        stream = out.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(int(8 * seconds)):
+            pixels = np.full((48, 64, 3), number % 250, np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode())
+
+
+def test_a_picture_is_one_piece_whatever_its_name(cutter: MediaCutter, tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40), (200, 30, 30)).save(tmp_path / "x.txt", format="PNG")
+    cut = cutter(tmp_path / "x.txt")
+    (piece,) = cut.pieces
+    assert (cut.modality, cut.mime) == ("image", "image/png")
+    assert (piece.modality, piece.start, piece.end, piece.snippet) == ("image", None, None, None)
+
+
+def test_a_text_is_passages_that_know_their_place_and_title(cutter: MediaCutter, tmp_path: Path) -> None:
+    text = "# On apples\n\nApples are red and round, mostly.\n\nPears are another thing altogether."
+    (tmp_path / "x.md").write_text(text)
+    pieces = list(cutter(tmp_path / "x.md").pieces)
+    snippets = [piece.snippet for piece in pieces]
+    assert len(snippets) == 3
+    assert snippets[-1] == "Pears are another thing altogether."
+    assert all(text[int(p.start or 0) : int(p.end or 0)] == p.snippet for p in pieces)
+    lengths = [len(piece.item.parts[0].arrays["token_ids"]) for piece in pieces]
+    assert lengths[-1] > len(snippets[-1] or ""), "the title goes with later passages"
+
+
+def test_a_long_text_may_be_longer_than_one_that_is_sent(tmp_path: Path) -> None:
+    settings = Settings(limits=Limits(text_chars=100))
+    (tmp_path / "book.txt").write_text("A sentence of a long book. " * 100)
+    pieces = list(MediaCutter(Preprocessor(real_description()), settings)(tmp_path / "book.txt").pieces)
+    assert len(pieces) > 1
+
+
+def test_sound_and_video_are_stretches_with_their_times(cutter: MediaCutter, tmp_path: Path) -> None:
+    write_sound(tmp_path / "x.wav", 5.0)
+    write_video(tmp_path / "x.mp4", 5.0)
+    for name, modality in (("x.wav", "audio"), ("x.mp4", "video")):
+        pieces = list(cutter(tmp_path / name).pieces)
+        assert {piece.modality for piece in pieces} == {modality}
+        assert [piece.start for piece in pieces] == [0.0, 2.0, 4.0]
+        assert pieces[-1].end == pytest.approx(5.0, abs=0.1)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", b"\x89PNG\r\n\x1a\nbroken", b"PK\x03\x04zip"])
+def test_what_is_no_media_is_refused(cutter: MediaCutter, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(ChiasmError):
+        list(cutter(tmp_path / "x.png").pieces)
+
+
+def test_a_folder_of_everything_becomes_searchable(tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "note.txt").write_text("春天来了，花都开了。")
+    Image.new("RGB", (50, 40)).save(folder / "dark.png")
+    write_sound(folder / "tone.wav", 7.0)
+    write_video(folder / "clip.mp4", 7.0)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff" + b"x" * 100)
+    settings = replace(settings_for(tmp_path / "data"), limits=Limits(file_bytes=10_000_000))
+    with open_library(settings, HashEmbedder()) as library:
+        library.create_store("mine")
+        report = library.index_folder("mine", folder)
+        assert report.added == 4
+        assert [Path(problem.path).name for problem in report.failed] == ["broken.jpg"]
+        segments = library.get_store("mine").segments
+        assert segments == {"text": 1, "image": 1, "audio": 1, "video": 1}
+        files = {entry.file.name: entry.file for entry in library.list_files("mine").data}
+        assert (files["clip.mp4"].modality, files["clip.mp4"].mime) == ("video", "video/mp4")
+        hit = library.search("mine", np.ones(32), "text", modalities=["audio"])[0]
+        assert (hit.name, hit.start, hit.end) == ("tone.wav", 0.0, pytest.approx(7.0, abs=0.1))
+
+
+def test_a_file_beyond_the_limit_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "big.txt").write_text("x" * 200)
+    settings = replace(settings_for(tmp_path / "data"), limits=Limits(file_bytes=100))
+    with open_library(settings, HashEmbedder()) as library:
+        library.create_store("mine")
+        (problem,) = library.index_folder("mine", tmp_path / "media").failed
+        assert "100 bytes" in problem.en
+        assert TooLarge.code == library.list_files("mine").data[0].problem.code
