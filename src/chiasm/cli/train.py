@@ -24,6 +24,17 @@ Seconds = Annotated[
         "--seconds", help="Stop cleanly after so long; run again to go on.", min=0, show_default="no limit"
     ),
 ]
+Share = Annotated[
+    float, typer.Option("--share", help="Part of each stage's usual number of steps.", min=0.001)
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        help="Checkpoint whose weights stages that have not begun go on from.",
+        show_default="from nothing",
+    ),
+]
 
 
 def train(
@@ -33,17 +44,21 @@ def train(
     stage: Stages = None,
     device: TrainDevice = "auto",
     seconds: Seconds = None,
+    share: Share = 1.0,
+    start: Start = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Train the default model from its corpus; interrupted at any moment, run it again to go on."""
     expect_mini(recipe)
+    from chiasm.checkpoints import resolve
     from chiasm.training.recipe import train as run
 
     say(
         f"training in {folder}; Ctrl-C stops, the same command goes on",
         f"在 {folder} 中训练；按 Ctrl-C 停止，再次运行即可继续",
     )
-    result = run(folder, stages=stage, device=device, seconds=seconds)
+    begin = resolve(start) if start else None
+    result = run(folder, stages=stage, device=device, seconds=seconds, share=share, start=begin)
     emit({"folder": folder, "result": result}, lambda: pick("done", "完成"), as_json=as_json)
 
 

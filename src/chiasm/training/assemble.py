@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from chiasm.checkpoints import save
 from chiasm.models.bert.config import BertConfig
@@ -17,6 +16,7 @@ from chiasm.training.backbones import load_minilm, load_trunk
 from chiasm.training.corpus import Corpus
 from chiasm.training.image_data import class_vectors
 from chiasm.training.stages.text import first_embeddings
+from chiasm.training.start import stage_modules, weights_of
 
 LICENCE = "Apache-2.0"
 LOGIT_SCALE = 25.0
@@ -37,7 +37,7 @@ def build_model(corpus: Corpus, runs: Path) -> tuple[ChiasmMini, list[str], str]
     )
     model = ChiasmMini(config).eval()
     text = bert.state_dict()
-    new = _stage(runs / "text").get("words")
+    new = weights_of(runs / "text").get("words")
     if new is None:
         new = first_embeddings(bert, english, meanings)
     text["token.weight"] = torch.cat([bert.token.weight.detach(), new.float()])
@@ -46,18 +46,13 @@ def build_model(corpus: Corpus, runs: Path) -> tuple[ChiasmMini, list[str], str]
     assert model.image.class_vectors is not None
     model.image.class_vectors.data = torch.from_numpy(class_vectors(corpus))
     for name, module in stage_modules(model).items():
-        trained = _stage(runs / name)
+        trained = weights_of(runs / name)
         if trained:
             missing = module.load_state_dict(trained, strict=False).missing_keys
             unexpected = [key for key in missing if key in dict(module.named_parameters())]
             if unexpected:
                 raise ValueError(f"stage {name}: expected all parameters, missing {unexpected}")
     return model, words, english.to_str()
-
-
-def stage_modules(model: ChiasmMini) -> Mapping[str, nn.Module]:
-    """The part of the model that each stage (but text) trains."""
-    return {"image": model.image.head, "audio": model.audio, "video": model.motion, "fusion": model.fusion}
 
 
 def assemble(corpus: Corpus, runs: Path, folder: Path, *, lexicon: bytes, extras: Mapping[str, Any]) -> str:
@@ -75,11 +70,3 @@ def assemble(corpus: Corpus, runs: Path, folder: Path, *, lexicon: bytes, extras
         lexicon=lexicon,
         **extras,
     )
-
-
-def _stage(folder: Path) -> dict[str, Tensor]:
-    path = folder / "state.pt"
-    if not path.exists():
-        return {}
-    module: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")["module"]
-    return module

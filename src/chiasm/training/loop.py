@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.errors import CheckpointError
+from chiasm.training.start import START, STATE, start_of
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -84,7 +85,7 @@ def run_stage(stage: Stage, folder: Path, config: LoopConfig, log: Log) -> Outco
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimiser = stage.optimiser()
-    step = _restore(stage, optimiser, folder / "state.pt")
+    step = _restore(stage, optimiser, folder)
     began = saved = time.monotonic()
     first, waited = step, 0.0
     stage.module.train()
@@ -115,7 +116,7 @@ def run_stage(stage: Stage, folder: Path, config: LoopConfig, log: Log) -> Outco
                 report({"step": step, "evaluation": _evaluate(stage)})
             out_of_time = config.seconds is not None and now - began > config.seconds
             if now - saved > config.save_seconds or step == stage.steps or out_of_time:
-                _save(stage, optimiser, step, folder / "state.pt")
+                _save(stage, optimiser, step, folder / STATE)
                 saved = time.monotonic()
             if out_of_time:
                 break
@@ -175,20 +176,27 @@ def _save(stage: Stage, optimiser: torch.optim.Optimizer, step: int, path: Path)
     temporary.replace(path)
 
 
-def _restore(stage: Stage, optimiser: torch.optim.Optimizer, path: Path) -> int:
+def _restore(stage: Stage, optimiser: torch.optim.Optimizer, folder: Path) -> int:
+    path = folder / STATE
     if not path.exists():
+        if start := start_of(folder):
+            _put(stage, start, folder / START)
         return 0
     state = torch.load(path, weights_only=True, map_location="cpu")
-    different = _trained(stage.module).keys() ^ state["module"].keys()
+    _put(stage, state["module"], path)
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
+
+
+def _put(stage: Stage, weights: dict[str, Tensor], path: Path) -> None:
+    different = _trained(stage.module).keys() ^ weights.keys()
     if different:
         raise CheckpointError(
             f"expected the state of stage {stage.name}, got other tensors: {sorted(different)[:3]}",
             f"应为阶段 {stage.name} 的训练状态，实际张量不符：{sorted(different)[:3]}",
             param=path.name,
         )
-    stage.module.load_state_dict(state["module"], strict=False)
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
+    stage.module.load_state_dict(weights, strict=False)
 
 
 def _trained(module: nn.Module) -> dict[str, Tensor]:

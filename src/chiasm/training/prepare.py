@@ -30,12 +30,13 @@ from chiasm.training.features import FeatureSet, load_features
 from chiasm.training.fusion_data import fusion_material
 from chiasm.training.image_data import image_checks, image_targets
 from chiasm.training.loop import Stage
-from chiasm.training.stages.audio import AudioStage
+from chiasm.training.stages.audio import AudioStage, AudioStageConfig
 from chiasm.training.stages.audio_batches import AudioBatches
 from chiasm.training.stages.fusion import FusionStage, FusionStageConfig, Part
 from chiasm.training.stages.image import ImageStage, ImageStageConfig
 from chiasm.training.stages.text import ExtendedText, TextStage, TextStageConfig, first_embeddings
 from chiasm.training.stages.video import VideoStage, VideoStageConfig, motion_texts
+from chiasm.training.start import weights_of
 
 TEMPLATES = 8000
 SPOKEN_FRAMES = 130
@@ -45,11 +46,17 @@ SOUND_FRAMES = 260
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where the corpus lies, where stages write, and on what they compute."""
+    """Where the corpus lies, where stages write, on what they compute, and the share of their steps that they
+    take."""
 
     corpus: Corpus
     runs: Path
     device: torch.device
+    share: float = 1.0
+
+    def steps(self, usual: int) -> int:
+        """How many steps a stage of ``usual`` steps takes, at least one."""
+        return max(1, round(usual * self.share))
 
 
 def prepare_text(shop: Workshop) -> TextStage:
@@ -72,7 +79,7 @@ def prepare_text(shop: Workshop) -> TextStage:
         sentences=training,
         vectors=vectors,
         checks={"held-out sentences": held, "held-out templates": held_templates, "emoji names": emoji[::3]},
-        config=TextStageConfig(),
+        config=TextStageConfig(steps=shop.steps(TextStageConfig.steps)),
     )
 
 
@@ -86,7 +93,7 @@ def prepare_image(shop: Workshop) -> ImageStage:
         targets=image_targets(corpus, features),
         synthetic=load_synthetic(corpus.folder / "synthetic.npz"),
         checks=image_checks(corpus, features),
-        config=ImageStageConfig(),
+        config=ImageStageConfig(steps=shop.steps(ImageStageConfig.steps)),
     )
 
 
@@ -115,7 +122,7 @@ def prepare_video(shop: Workshop) -> VideoStage:
         checks=drawings([VALIDATION_FAMILY]),
         texts=np.stack([corpus.teacher.matrix(row) for row in sentences]),
         names=corpus.teacher.matrix(names),
-        config=VideoStageConfig(),
+        config=VideoStageConfig(steps=shop.steps(VideoStageConfig.steps)),
     )
 
 
@@ -127,7 +134,7 @@ def prepare_fusion(shop: Workshop) -> FusionStage:
     return FusionStage(
         Fusion(FusionConfig()).to(shop.device),
         encode=towers.encode,
-        config=FusionStageConfig(),
+        config=FusionStageConfig(steps=shop.steps(FusionStageConfig.steps)),
         **fusion_material(corpus, features),
     )
 
@@ -174,19 +181,19 @@ class Towers:
 
 
 def load_stage(module: nn.Module, folder: Path) -> None:
-    """Put a stage's trained weights into ``module``.
+    """Put a stage's weights into ``module``.
 
     Raises:
         DataError: the stage has not been trained.
     """
-    path = folder / "state.pt"
-    if not path.exists():
+    weights = weights_of(folder)
+    if not weights:
         raise DataError(
             f"expected the finished stage {folder.name} in {folder}; train it first",
             f"{folder} 中应有训练好的 {folder.name} 阶段；请先训练它",
             param=folder.name,
         )
-    module.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["module"], strict=False)
+    module.load_state_dict(weights, strict=False)
 
 
 def prepare_audio(shop: Workshop) -> AudioStage:
@@ -201,11 +208,14 @@ def prepare_audio(shop: Workshop) -> AudioStage:
     texts = captions()
     return AudioStage(
         module=AudioEncoder().to(shop.device),
-        batches=AudioBatches(speech=speech, easy=easy, sounds=sounds.shifted(len(phrases))),
+        batches=AudioBatches(speech=speech, easy=easy, sounds=sounds.shifted(len(phrases))).hastened(
+            shop.share
+        ),
         phrases=phrases,
         sounds=texts,
         vectors=corpus.teacher.vectors([*(p.target for p in phrases), *texts]),
         checks={name: read_shard(folder / f"validation-{name}") for name in ("en", "zh", "en-new", "zh-new")},
+        config=AudioStageConfig(steps=shop.steps(AudioStageConfig.steps)),
     )
 
 

@@ -20,6 +20,7 @@ from chiasm.training.distil import DistilConfig, save_synthetic, synthesise
 from chiasm.training.features import SHARD, make_trunk, write_shard
 from chiasm.training.loop import Log, LoopConfig, Outcome, run_stage
 from chiasm.training.prepare import STAGES, Workshop, audio_extras
+from chiasm.training.start import begin_from
 from chiasm.training.validation_sets import ValidationSets
 
 STEPS = ("features", "synthetic", "text", "image", "audio", "video", "fusion", "checkpoint")
@@ -32,6 +33,8 @@ def train(
     stages: Sequence[str] | None = None,
     device: str = "auto",
     seconds: float | None = None,
+    share: float = 1.0,
+    start: Path | None = None,
     log: Log | None = None,
 ) -> dict[str, Any]:
     """Run the recipe on a corpus folder; what is finished is not done again.
@@ -41,6 +44,8 @@ def train(
         stages: of :data:`STEPS`, all if left out.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         seconds: stop each stage cleanly after so long; run again to go on.
+        share: of each stage's usual steps.
+        start: a checkpoint whose weights stages that have not begun go on from, instead of from nothing.
         log: told of every logged step; prints by default.
 
     Raises:
@@ -55,8 +60,10 @@ def train(
                 param="stages",
             )
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    shop = Workshop(Corpus(folder, Sources(npm=folder / "sources")), folder / "stages", target)
+    shop = Workshop(Corpus(folder, Sources(npm=folder / "sources")), folder / "stages", target, share)
     say = log or (lambda entry: print(json.dumps(entry, ensure_ascii=False), flush=True))
+    if start is not None:
+        begin_from(start, shop.corpus, shop.runs)
     done: dict[str, Any] = {}
     for name in STEPS:
         if name in chosen:

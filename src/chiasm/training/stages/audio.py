@@ -35,8 +35,8 @@ class AudioStageConfig:
 
     steps: int = 6000
     scale: float = 25.0
-    learning_rate: float = 1.5e-3
-    warm_up: int = 150
+    learning_rate: float = 1.2e-3
+    warm_up: int = 100
     weight_decay: float = 0.05
     ctc: float = 1.0
     speech: float = 0.3

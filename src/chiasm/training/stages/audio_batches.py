@@ -8,7 +8,7 @@ other people.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class AudioBatches:
     Attributes:
         speech: clips of speech. easy: those of a few names, or None. sounds: other sounds, or None.
         size: clips a batch. sound_share: of it, sounds. max_frames: longer clips are cut.
-        easy_steps: steps with ``easy`` alone; after them every other one.
+        easy_steps: steps with ``easy`` alone; after them two in three.
         clean_steps: steps before anything is spoilt. ramp: steps from there until ``spoilt`` of the batches
         are.
     """
@@ -60,13 +60,18 @@ class AudioBatches:
     easy_steps: int = 1300
     clean_steps: int = 1000
     ramp: int = 600
-    spoilt: float = 0.7
+    spoilt: float = 0.5
     seed: int = 0
+
+    def hastened(self, share: float) -> "AudioBatches":
+        """The same curriculum in this share of its steps."""
+        easy, clean, ramp = (round(steps * share) for steps in (self.easy_steps, self.clean_steps, self.ramp))
+        return replace(self, easy_steps=easy, clean_steps=clean, ramp=ramp)
 
     def batch(self, step: int) -> AudioBatch:
         """The batch of a step (0, 1, …)."""
         pool, rank = divmod(step, _POOL)
-        easy = self.easy is not None and (step < self.easy_steps or step % 2 == 1)
+        easy = self.easy is not None and (step < self.easy_steps or step % 3 > 0)
         shard = self.easy if easy and self.easy is not None else self.speech
         sounds = round(self.size * self.sound_share) if self.sounds is not None else 0
         picked = _sorted_share(shard, self.size - sounds, (self.seed, 0, pool), rank)
