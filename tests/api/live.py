@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from pathlib import Path
@@ -129,7 +129,10 @@ class Answer:
 def ask(
     url: str, method: str = "GET", body: object = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """One request; a ``dict`` goes as JSON, an iterator in chunks."""
+    """One request; a ``dict`` goes as JSON, an iterator in chunks.
+
+    As real clients do, it looks for an answer also when the server stopped listening before all was sent.
+    """
     split = urlsplit(url)
     sent = dict(headers or {})
     if isinstance(body, dict):
@@ -137,7 +140,8 @@ def ask(
         sent["Content-Type"] = "application/json"
     connection = http.client.HTTPConnection(split.hostname or "", split.port, timeout=30)
     try:
-        connection.request(method, f"{split.path}?{split.query}", body, sent)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, f"{split.path}?{split.query}", body, sent)
         answer = connection.getresponse()
         return Answer(answer.status, answer.msg, answer.read())
     finally:
