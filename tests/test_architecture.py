@@ -45,3 +45,9 @@ def test_the_web_application_holds_no_torch() -> None:
 def test_help_needs_no_server_libraries() -> None:
     loaded = modules_after("from chiasm.cli.main import main; main(['--help'])")
     assert not loaded.intersection({"flask", "granian", "dbos", "sqlalchemy", "usearch", "av", *HEAVY})
+
+
+def test_loading_a_model_leaves_torch_s_compiler_alone() -> None:
+    """It takes seconds to import, and memory for good."""
+    code = "import chiasm; chiasm.load()"
+    assert not modules_after(code).intersection({"sympy", "mpmath"})

@@ -101,7 +101,8 @@ def settings_for(
 ) -> Settings:
     return Settings(
         library=LibrarySettings(data_dir=data_dir),
-        limits=limits or Limits(parts=16, text_chars=2000, json_bytes=200_000, file_bytes=300_000),
+        limits=limits
+        or Limits(parts=16, text_chars=2000, json_bytes=200_000, file_bytes=300_000, body_bytes=8 << 20),
         server=server or ServerSettings(),
     )
 

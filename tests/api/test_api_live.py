@@ -2,10 +2,14 @@
 
 import io
 import os
+import random
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import openai
@@ -132,6 +136,51 @@ def test_too_long_a_body_is_413_with_or_without_a_length(server):
         answer = ask(f"{server.url}/v1/embeddings", "POST", content, headers)
         assert answer.status == 413
         assert answer.json()["error"]["code"] == "too_large"
+
+
+def test_even_a_much_too_long_upload_reads_its_answer(server):
+    block = b"a" * (1 << 20)
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    for headers in (form, {**form, "Content-Length": str(40 << 20)}):
+        sent = (block for _ in range(40))
+        answer = ask(f"{server.url}/v1/embeddings", "POST", sent, headers)
+        assert answer.status == 413
+        assert "limits.body_bytes" in answer.json()["error"]["message"]
+
+
+def test_stalled_bodies_and_readers_cost_their_neighbours_nothing(server):
+    address = (urlsplit(server.url).hostname, urlsplit(server.url).port)
+    with ExitStack() as stack:
+        for number in range(40):  # ten times as many as there are threads
+            stalled = stack.enter_context(socket.create_connection(address))
+            length = b"Content-Length: 1000" if number % 2 else b"Transfer-Encoding: chunked"
+            stalled.sendall(
+                b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                + length
+                + b"\r\n\r\n1\r\n{"
+            )
+        for _ in range(20):
+            assert ask(f"{server.url}/v1/embeddings", "POST", {"input": "red"}).status == 200
+        assert ask(f"{server.url}/healthz").status == 200
+
+
+def test_what_is_not_http_does_no_harm(server):
+    address = (urlsplit(server.url).hostname, urlsplit(server.url).port)
+    dice = random.Random(3)
+    for number in range(300):
+        head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        tails = (
+            b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"Content-Length: -1\r\n\r\n",
+            b"Content-Length: 99999999999999999999999\r\n\r\n",
+            b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}",
+            b"Content-Length: 50\r\n\r\n{",
+            dice.randbytes(40),
+        )
+        with socket.create_connection(address) as connection:
+            connection.sendall(dice.randbytes(60) if number % 8 == 7 else head + tails[number % 8])
+    assert ask(f"{server.url}/v1/embeddings", "POST", {"input": "red"}).status == 200
 
 
 def test_curl_uploads_a_picture(server, tmp_path: Path):

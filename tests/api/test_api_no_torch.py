@@ -10,7 +10,7 @@ from chiasm.api.server import application
 from chiasm.settings import LibrarySettings, Settings
 
 app = application(Settings(library=LibrarySettings(data_dir=Path(sys.argv[1]))), "ipc:///tmp/no", "ipc:///tmp/no")
-assert app.test_client().get("/").status_code == 200
+assert callable(app.__rsgi__)
 print(sorted(name for name in sys.modules if name in ("torch", "transformers")))
 """
 

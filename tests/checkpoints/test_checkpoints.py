@@ -31,6 +31,17 @@ def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint"))
 
 
+MAPS = Path("/proc/self/maps")
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux tells what is mapped")
+def test_no_weight_is_a_view_of_the_file(folder: Path):
+    """A single one would keep the whole file in memory."""
+    model = load(folder).model
+    assert str(folder) not in MAPS.read_text()
+    assert model is not None
+
+
 def vectors_of(model: ChiasmMini, description: ModelDescription) -> np.ndarray:
     """Vectors of one item of each modality and of a mixed one."""
     noise = np.random.default_rng(0)

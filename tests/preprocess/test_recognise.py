@@ -67,6 +67,10 @@ def test_silence_clicks_and_an_empty_lexicon_give_nothing(recogniser):
     )
 
 
+def test_a_lexicon_without_a_known_word_hears_none():
+    assert LexiconRecogniser(["qwzx"]).hear(np.sin(np.arange(16_000, dtype=np.float32) / 9)) is None
+
+
 def test_noise_is_no_word(recogniser):
     noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
     heard = recogniser.hear(noise)

@@ -3,11 +3,12 @@
 import os
 from typing import Any
 
-from flask import Flask
+from flask import Flask, request
 
 from chiasm.api.bodies import give_upload_slot_back
 from chiasm.api.context import EXTENSION, ApiContext, ApiState, UploadSlots
 from chiasm.api.errors import LastResort, register_errors
+from chiasm.api.gateway import REFUSAL
 from chiasm.api.model import register_timings
 from chiasm.api.pool import DecodePool
 from chiasm.api.routes import classify, embeddings, entries, files, health, jobs, models, search, stores
@@ -49,11 +50,18 @@ def create_app(context: ApiContext) -> Flask:
     register_errors(app)
     register_security(app, context.settings.server)
     register_timings(app)
+    app.before_request(_refuse)
     app.teardown_request(_end)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.wsgi_app = LastResort(app.wsgi_app)  # type: ignore[method-assign]  # as Flask documents middleware
     return app
+
+
+def _refuse() -> None:
+    """Raise what the gateway found wrong already."""
+    if REFUSAL in request.environ:
+        raise request.environ[REFUSAL]
 
 
 def _end(_error: BaseException | None = None, *_: Any) -> None:

@@ -103,7 +103,7 @@ def read_form() -> Form:
     request.max_form_memory_size = 4 * limits.text_chars + 65_536
     request.max_form_parts = limits.parts + FORM_PARTS_EXTRA
     if request.content_length is not None and request.content_length > limits.body_bytes:
-        raise _body_too_large(limits.body_bytes, "limits.body_bytes")
+        raise body_too_large(limits.body_bytes, "limits.body_bytes")
     if "boundary" not in request.mimetype_params:
         raise InvalidInput(
             "expected multipart/form-data with a boundary",
@@ -146,15 +146,16 @@ def _check_type() -> None:
 
 def _read_bounded(limit: int) -> bytes:
     if request.content_length is not None and request.content_length > limit:
-        raise _body_too_large(limit, "limits.json_bytes")
+        raise body_too_large(limit, "limits.json_bytes")
     request.max_content_length = limit + 1  # a body without a length is cut there in silence
     data = request.get_data(cache=False)
     if len(data) > limit:
-        raise _body_too_large(limit, "limits.json_bytes")
+        raise body_too_large(limit, "limits.json_bytes")
     return data
 
 
-def _body_too_large(limit: int, setting: str) -> TooLarge:
+def body_too_large(limit: int, setting: str) -> TooLarge:
+    """What a body of more than ``limit`` bytes gets."""
     return TooLarge(
         f"expected a body of at most {limit} bytes ({setting}), got a longer one",
         f"请求体不得超过 {limit} 字节（{setting}），实际更长",

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from threading import Lock
 
-from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -14,7 +13,10 @@ from granian.log import LogLevels
 
 from chiasm.api.app import create_app
 from chiasm.api.context import ApiContext
+from chiasm.api.gateway import Gateway
 from chiasm.api.ports import ItemPreprocessor
+from chiasm.api.receiving import Receiver
+from chiasm.api.uploads import FOLDER as UPLOADS
 from chiasm.api.uploads import sweep
 from chiasm.library import LibraryClient
 from chiasm.modality import Item
@@ -79,10 +81,9 @@ def run_web(settings: Settings, engine: str, library: str) -> None:
         "chiasm.api.server:application",
         address=server.host,
         port=server.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         workers=max(1, server.workers),
-        blocking_threads=max(1, server.threads),
         respawn_failed_workers=True,
         respawn_interval=0.5,
         workers_kill_timeout=DRAIN_SECONDS,
@@ -93,12 +94,12 @@ def run_web(settings: Settings, engine: str, library: str) -> None:
     ).serve(target_loader=partial(application, settings, engine, library), wrap_loader=False)
 
 
-def application(settings: Settings, engine: str, library: str) -> Flask:
+def application(settings: Settings, engine: str, library: str) -> Gateway:
     """The application of one web process; engine and library may come later than it."""
     logging.captureWarnings(True)
     sweep(settings.library.data_dir, time.time())
     embedder = EngineClient(engine, timeout=settings.server.deadline)
-    return create_app(
+    app = create_app(
         ApiContext(
             settings=settings,
             embedder=embedder,
@@ -106,3 +107,6 @@ def application(settings: Settings, engine: str, library: str) -> Flask:
             library=LibraryClient(library, timeout=settings.server.deadline),
         )
     )
+    deadline = settings.server.deadline
+    receiver = Receiver(settings.limits, settings.library.data_dir / UPLOADS, deadline)
+    return Gateway(app, receiver, threads=max(1, settings.server.threads), patience=deadline)

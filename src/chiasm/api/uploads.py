@@ -36,7 +36,7 @@ class StreamingRequest(Request):
             folder.mkdir(parents=True, exist_ok=True)
             return tempfile.NamedTemporaryFile("wb+", dir=os.fspath(folder))  # gone with the request
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(folder, error) from error
 
 
 def sweep(data_dir: Path, now: float) -> None:
@@ -84,7 +84,8 @@ def path_of(upload: FileStorage) -> Path:
     return Path(upload.stream.name)  # made by StreamingRequest
 
 
-def _unwritable(folder: Path, error: OSError) -> StoreError:
+def unwritable(folder: Path, error: OSError) -> StoreError:
+    """What an upload gets for which the disk has no room."""
     return StoreError(
         f"expected to write below {folder}, got: {error.strerror or error}",
         f"无法写入 {folder}：{error.strerror or error}",

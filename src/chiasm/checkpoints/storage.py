@@ -89,7 +89,9 @@ def read_weights(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     wanted = {name: like[name] for name in stored_names(like)}
     expected = {*wanted, *(name + SCALE for name, value in wanted.items() if is_quantised(value))}
     state = {
-        name: torch.zeros_like(value, device="cpu") for name, value in like.items() if name not in wanted
+        name: torch.zeros(value.shape, dtype=value.dtype)
+        for name, value in like.items()
+        if name not in wanted
     }
     try:
         with safe_open(path, framework="pt") as file:
@@ -100,7 +102,10 @@ def read_weights(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 if is_quantised(value):
                     scale = file.get_tensor(name + SCALE)
                     tensor = dequantise(tensor, _checked(name + SCALE, scale, rows[..., 0]))
-                state[name] = tensor.float().reshape(value.shape)
+                # a copy always: a view would keep the whole file in memory
+                state[name] = tensor.to(torch.float32, copy=tensor.dtype == torch.float32).reshape(
+                    value.shape
+                )
     except SafetensorError as error:
         raise CheckpointError(
             f"{path.name}: expected safetensors, got: {error}",

@@ -6,11 +6,12 @@ phrases it is right far more often than with its own language model.
 """
 
 import re
+import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 _RATE = 16_000
 _FRAME = 160  # 10 ms
 _SURE = 0.5  # pocketsphinx's posterior of a phrase without a rival
+_NOTHING = "silence"  # what a grammar without a phrase listens for
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
@@ -35,7 +37,7 @@ class RecogniserConfig:
     Attributes:
         max_words: longer phrases stay out of the grammar (they cost time and win by accident).
         max_seconds: what is listened to, from the first sound on. min_seconds: shorter sounds are no words.
-        decoders: how many work at once; each holds some 60 MB.
+        decoders: how many work at once; each holds some 50 MB.
         quiet: root mean square, of full scale 1, under which a hundredth of a second is silence.
     """
 
@@ -113,17 +115,32 @@ def grammar_phrases(phrases: Iterable[str], max_words: int) -> tuple[str, ...]:
 
 def _decoder(phrases: Sequence[str]) -> Any:
     """A decoder whose grammar is one of the phrases."""
-    from pocketsphinx import Decoder, get_model_path  # noqa: PLC0415  (60 MB, only where sound comes in)
+    from pocketsphinx import Decoder, get_model_path  # noqa: PLC0415  (50 MB, only where sound comes in)
 
     model = Path(get_model_path()) / "en-us"
-    decoder = Decoder(
-        hmm=str(model / "en-us"), dict=str(model / "cmudict-en-us.dict"), lm=None, loglevel="FATAL"
-    )
-    spoken = [phrase for phrase in phrases if all(decoder.lookup_word(word) for word in phrase.split())]
-    rules = " | ".join(spoken) or "silence"
+    words = {_NOTHING, *(word for phrase in phrases for word in phrase.split())}
+    with tempfile.NamedTemporaryFile("w", suffix=".dict") as dictionary:
+        known = _pronunciations(model / "cmudict-en-us.dict", words, dictionary)
+        decoder = Decoder(hmm=str(model / "en-us"), dict=dictionary.name, lm=None, loglevel="FATAL")
+    spoken = [phrase for phrase in phrases if known.issuperset(phrase.split())]
+    rules = " | ".join(spoken) or _NOTHING
     decoder.add_jsgf_string("lexicon", f"#JSGF V1.0;\ngrammar lexicon;\npublic <phrase> = {rules};")
     decoder.activate_search("lexicon")
     return decoder
+
+
+def _pronunciations(path: Path, words: set[str], out: IO[str]) -> set[str]:
+    """Copy the lines of a dictionary that pronounce ``words``; returns those that it knows. The whole of it
+    would stay in memory with every decoder."""
+    known = set()
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            word = line.partition(" ")[0].partition("(")[0]
+            if word in words:
+                known.add(word)
+                out.write(line)
+    out.flush()
+    return known
 
 
 def _decode(decoder: Any, samples: NDArray[np.int16]) -> Transcript | None:

@@ -1,0 +1,231 @@
+"""Between granian and Flask: bodies come in and answers go out on an event loop; a thread only computes.
+
+granian's own WSGI side gives a thread to a request as soon as its headers are there; the thread then waits
+for the body, and later for the reader, as long as the client likes. Here a thread gets a complete body.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+from chiasm.api.receiving import Receiver
+from chiasm.errors import ChiasmError, Overloaded
+
+REFUSAL = "chiasm.refusal"  # in the environ: the error that this request gets, whatever it asks for
+BLOCK = 1 << 18  # bytes of a streamed answer in one piece
+LINGER_BYTES = 1 << 30
+LINGER_SECONDS = 30.0
+LINGER_IDLE_SECONDS = 5.0
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Headers(Protocol):
+    """granian's request headers: lower-case names."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Repeated ones one by one."""
+
+
+class Scope(Protocol):
+    """granian's RSGI scope, as far as it matters here; ``path`` is decoded."""
+
+    proto: str
+    http_version: str
+    server: str
+    client: str
+    scheme: str
+    method: str
+    path: str
+    query_string: str
+    headers: Headers
+
+
+class Transport(Protocol):
+    """granian's way to send an answer in pieces."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Returns when there is room for more."""
+
+
+class Exchange(Protocol):
+    """granian's RSGI protocol: a request's body, and where its answer goes."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def response_bytes(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        """The whole answer."""
+
+    def response_stream(self, status: int, headers: Sequence[tuple[str, str]]) -> Transport:
+        """The answer's head."""
+
+
+class Gateway:
+    """An RSGI application over a WSGI application.
+
+    Args:
+        application: called in a thread; raises the error that it finds at :data:`REFUSAL`.
+        receiver: takes bodies in.
+        threads: requests that are worked on at a time; more wait.
+        patience: seconds that a request waits for a thread.
+    """
+
+    def __init__(
+        self, application: Application, receiver: Receiver, *, threads: int, patience: float
+    ) -> None:
+        self._application = application
+        self._receiver = receiver
+        self._patience = patience
+        self._free = asyncio.Semaphore(threads)
+        self._workers = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._refusers = ThreadPoolExecutor(1, thread_name_prefix="refuse")  # when all others are busy
+
+    async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
+        """One request, from its headers to the end of its answer."""
+        if scope.proto != "http":
+            return
+        headers = merged(scope.headers.items())
+        chunks = aiter(exchange) if _has_body(headers) else None  # kept: without it granian stops reading
+        async with self._receiver.receive(chunks, headers) as body:
+            if body.abandoned:
+                return
+            environ = environ_of(scope, headers, body.file)
+            await self._respond(environ, body.refusal, exchange)
+        if chunks is not None and not body.complete:
+            await _linger(chunks)
+
+    async def _respond(
+        self, environ: dict[str, Any], refusal: ChiasmError | None, exchange: Exchange
+    ) -> None:
+        if refusal is None and await self._thread_is_free():
+            try:
+                await self._run(self._workers, environ, exchange)
+            finally:
+                self._free.release()
+            return
+        environ[REFUSAL] = refusal or Overloaded(
+            "the server works on other requests", "服务器正在处理其他请求", code="busy", retry_after=2.0
+        )
+        await self._run(self._refusers, environ, exchange)
+
+    async def _thread_is_free(self) -> bool:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._free.acquire()
+        except TimeoutError:
+            return False
+
+    async def _run(self, workers: ThreadPoolExecutor, environ: dict[str, Any], exchange: Exchange) -> None:
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(workers, _begin, self._application, environ)
+        if answer.rest is None:
+            exchange.response_bytes(answer.status, answer.headers, answer.block)
+            return
+        try:
+            transport = exchange.response_stream(answer.status, answer.headers)
+            block = answer.block
+            while block:
+                await transport.send_bytes(block)
+                block = await loop.run_in_executor(workers, _block_of, answer.rest)
+        except RuntimeError:
+            pass  # granian's: the client has left
+        finally:
+            await loop.run_in_executor(workers, _close, answer.pieces)
+
+
+class _Answer(NamedTuple):
+    """The head of an answer, its first block, and the rest if there is any."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    block: bytes
+    rest: Iterator[bytes] | None
+    pieces: Iterable[bytes]
+
+
+def _begin(application: Application, environ: dict[str, Any]) -> _Answer:
+    head: list[tuple[int, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _failure: Any = None) -> None:
+        head[:] = [(int(status[:3]), headers)]
+
+    pieces = application(environ, start_response)
+    rest = iter(pieces)
+    block = _block_of(rest)
+    if len(block) < BLOCK:
+        _close(pieces)
+        return _Answer(*head[0], block, None, pieces)
+    return _Answer(*head[0], block, rest, pieces)
+
+
+def _block_of(pieces: Iterator[bytes]) -> bytes:
+    """The next :data:`BLOCK` bytes or more; less only at the end."""
+    taken, size = [], 0
+    for piece in pieces:
+        taken.append(piece)
+        size += len(piece)
+        if size >= BLOCK:
+            break
+    return taken[0] if len(taken) == 1 else b"".join(taken)
+
+
+def _close(pieces: Iterable[bytes]) -> None:
+    close = getattr(pieces, "close", None)
+    if close is not None:
+        close()
+
+
+def _has_body(headers: Mapping[str, str]) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+async def _linger(chunks: AsyncIterator[bytes]) -> None:
+    """Read on and forget: a client that is cut off while it still sends may never see the answer."""
+    left = LINGER_BYTES
+    with suppress(TimeoutError, StopAsyncIteration):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                async with asyncio.timeout(LINGER_IDLE_SECONDS):
+                    left -= len(await anext(chunks))
+
+
+def merged(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """One value a name, as WSGI has it. Names with ``_`` would pass for others there and are left out."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if "_" not in name:
+            found[name] = (
+                f"{found[name]}{'; ' if name == 'cookie' else ','}{value}" if name in found else value
+            )
+    return found
+
+
+def environ_of(scope: Scope, headers: Mapping[str, str], body: Any) -> dict[str, Any]:
+    """What PEP 3333 says that an application is called with."""
+    server, _, port = scope.server.rpartition(":")
+    client, _, client_port = scope.client.rpartition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": server,
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": client.strip("[]"),
+        "REMOTE_PORT": client_port,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": body,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in headers.items():
+        key = name.upper().replace("-", "_")
+        environ[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"] = value
+    return environ
