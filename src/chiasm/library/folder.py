@@ -68,23 +68,25 @@ def folder_of(path: Path) -> Path:
 
 def scan(folder: Path, *, exclude: Iterable[Path] = ()) -> Scan:
     """Walk ``folder``. Hidden names, version control and links are left out, so that no link leads in circles
-    or elsewhere; so are the folders in ``exclude``."""
+    or elsewhere; so are the folders in ``exclude``. Names come in their order, a folder's own files first."""
     found = Scan()
     left_out = {str(path.resolve()) for path in exclude}
     waiting = [str(folder)]
     while waiting:
         current = waiting.pop()
+        inner: list[str] = []
         try:
             with os.scandir(current) as listing:
                 for entry in sorted(listing, key=lambda e: e.name):
-                    _look_at(entry, found, waiting, left_out)
+                    _look_at(entry, found, inner, left_out)
         except OSError as error:
             found.unreadable.append(current)
             found.failed.append(_problem(current, error))
+        waiting.extend(reversed(inner))
     return found
 
 
-def _look_at(entry: "os.DirEntry[str]", found: Scan, waiting: list[str], left_out: set[str]) -> None:
+def _look_at(entry: "os.DirEntry[str]", found: Scan, folders: list[str], left_out: set[str]) -> None:
     if entry.name.startswith(".") or entry.name in SKIPPED_NAMES:
         return
     try:
@@ -100,7 +102,7 @@ def _look_at(entry: "os.DirEntry[str]", found: Scan, waiting: list[str], left_ou
         return
     if stat.S_ISDIR(status.st_mode):
         if entry.path not in left_out:
-            waiting.append(entry.path)
+            folders.append(entry.path)
     elif stat.S_ISREG(status.st_mode):
         found.files[entry.path] = Seen(path=entry.path, size=status.st_size, mtime_ns=status.st_mtime_ns)
 
