@@ -9,7 +9,7 @@ from library_fakes import FakeEmbedder, cutter, settings_for, vector_of
 
 from chiasm.errors import NotFound
 from chiasm.library import IndexReport, Library
-from chiasm.library.folder import scan
+from chiasm.library.folder import plan, scan
 from chiasm.library.indexing import Cut
 
 
@@ -232,6 +232,13 @@ def test_files_are_taken_in_the_order_in_which_a_person_lists_them(tmp_path: Pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert [str(Path(path).relative_to(tmp_path)) for path in scan(tmp_path).files] == names
+
+
+def test_new_recordings_and_videos_come_last_for_they_take_long(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.jpg", "c.OGG", "d.txt"):
+        (tmp_path / name).touch()
+    new = plan(scan(tmp_path), [], max_bytes=1).new
+    assert [Path(seen.path).name for seen in new] == ["b.jpg", "d.txt", "a.mp4", "c.OGG"]
 
 
 @pytest.mark.parametrize("name", ["nowhere", "media/apple.txt"])
