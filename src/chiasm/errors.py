@@ -45,6 +45,13 @@ class ChiasmError(Exception):
         """The message in ``language``."""
         return self.zh if language == "zh" else self.en
 
+    def about(self, name: str) -> Self:
+        """Begin both messages with the name of the file that this error is about, unless they have it."""
+        if name not in self.en:
+            self.en, self.zh = f"{name}: {self.en}", f"{name}：{self.zh}"
+            self.args = (self.en,)
+        return self
+
     def at(self, prefix: str) -> Self:
         """Name the input this error is about, outermost part last called: ``e.at("url").at("input[3]")``."""
         self.param = prefix if not self.param else f"{prefix}.{self.param}"

@@ -4,14 +4,17 @@ import hashlib
 import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chiasm.library import Library
+from chiasm.errors import NotFound, Overloaded
+from chiasm.jobs import JobRecord
+from chiasm.library import Library, StoreInfo
 from chiasm.modality import Audio, Image, Item, Part, Text, Video
 from chiasm.preprocess import ModelDescription, PreparedItem, PreparedPart
-from chiasm.stores import EntryRecord
+from chiasm.stores import Page
 
 DIMENSIONS = 64
 CHINESE = {"红": "red", "绿": "green", "蓝": "blue", "苹果": "apple", "高音": "high", "低音": "low"}
@@ -66,18 +69,40 @@ class FakeEmbedder:
 
 
 class BackgroundLibrary(Library):
-    """Indexes uploaded files in a thread, so that the page has something to wait for."""
+    """Indexes uploaded files in a thread, so that the page has something to wait for.
+
+    Attributes:
+        jobs: what it says that it is doing.
+        starting: whether it answers as one that is not there yet.
+    """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.jobs: list[JobRecord] = []
+        self.starting = False
         self._threads: list[threading.Thread] = []
 
-    def add_files(self, store: str, file_ids: Sequence[str], *_: Any) -> list[EntryRecord]:
-        entries = [self.entry(store, file_id) for file_id in file_ids]
-        work = threading.Thread(target=super().add_files, args=(store, file_ids))
+    def list_stores(self, **cursor: Any) -> Page[StoreInfo]:
+        if self.starting:
+            raise Overloaded("the library is not there yet; try again", "资料库尚未就绪，请重试")
+        return super().list_stores(**cursor)
+
+    def submit_add_files(self, store: str, file_ids: Sequence[str]) -> JobRecord:
+        work = threading.Thread(target=self.add_files, args=(store, file_ids))
         self._threads.append(work)
         work.start()
-        return entries
+        return JobRecord(id="job_1", name="add_files", status="running", params={})
+
+    def list_jobs(self, *, limit: int = 50, offset: int = 0) -> list[JobRecord]:
+        return self.jobs[offset : offset + limit]
+
+    def submit_index_folder(self, store: str, folder: Path | str) -> JobRecord:
+        raise NotFound("expected no folder here", "此处不接受文件夹")
+
+    def get_job(self, job_id: str) -> JobRecord:
+        raise NotFound("there is no such job", "没有这个任务")
+
+    cancel_job = get_job
 
     def finish(self) -> None:
         for thread in self._threads:

@@ -102,8 +102,25 @@ def test_collections_are_kept_apart(run_json, notes: Path):
     assert run_json("search", "boat")[0] == 1
 
 
+def test_before_anything_is_indexed_search_says_how(run):
+    code, _, err = run("search", "boat")
+    assert code == 1
+    assert "chiasm index" in err
+    assert not Path("chiasm-data").exists()
+
+
 @pytest.mark.parametrize(
-    "missing", [["index", "nowhere"], ["search"], ["search", "--file", "nowhere.png"], ["embed"]]
+    "missing",
+    [
+        ["index", "nowhere"],
+        ["search"],
+        ["search", "--file", "nowhere.png"],
+        ["search", "boat", "--modality", "smell"],
+        ["embed"],
+        ["embed", "--text", "boat", "--output", "nowhere/vectors.npy"],
+        ["eval", "--output", "nowhere/table.md"],
+        ["bench", "--output", "nowhere/table.md"],
+    ],
 )
 def test_what_is_missing_is_wrong_usage(run, missing: list[str]):
     code, out, err = run(*missing)
@@ -118,6 +135,14 @@ def test_embed_gives_one_unit_vector_each_in_order(run_json, notes: Path):
     assert vectors.shape == (3, 64)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(vectors[0], vectors[2], atol=1e-6)
+
+
+def test_a_bad_file_among_many_is_named(run, notes: Path):
+    good, bad = str(notes / "red.png"), str(notes / "broken.png")
+    code, _, err = run("embed", good, bad)
+    assert code == 1
+    assert err.startswith(f"error: {bad}: expected")
+    assert run("search", "red", "--file", bad)[0] == 1
 
 
 def test_embed_mixed_gives_one_vector(run_json):
@@ -150,7 +175,15 @@ def test_doctor_measures_the_backend(run_json):
 def test_jobs_of_a_place_that_is_not_there_are_none(run, run_json):
     assert run("jobs")[1].strip() == "no jobs"
     assert run_json("jobs") == (0, [])
+    assert run("jobs", "job_1")[0] == 1
     assert not Path("chiasm-data").exists()
+
+
+def test_jobs_of_a_library_without_a_server_are_none(run_json, notes: Path):
+    run_json("index", str(notes))
+    assert run_json("jobs") == (0, [])
+    code, answer = run_json("jobs", "job_1")
+    assert (code, answer["error"]["code"]) == (1, "not_found")
 
 
 def test_while_a_server_holds_the_data_the_work_is_the_servers(

@@ -1,12 +1,16 @@
 import os
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from library_fakes import FakeEmbedder, vector_of
+from library_fakes import FakeEmbedder, cutter, settings_for, vector_of
 
 from chiasm.errors import NotFound
 from chiasm.library import IndexReport, Library
+from chiasm.library.folder import plan, scan
+from chiasm.library.indexing import Cut
 
 
 @pytest.fixture
@@ -198,6 +202,43 @@ def test_progress_is_told_and_may_stop_the_work_which_can_be_taken_up_again(
     stopped_at = told[-1][0]
     report = mine.index_folder("mine", folder)
     assert (report.unchanged, report.added) == (stopped_at, 153 - stopped_at)
+
+
+def test_a_slow_file_does_not_hold_back_the_quick_ones(tmp_path: Path, embedder: FakeEmbedder) -> None:
+    searchable = threading.Event()
+
+    def slow_for_music(path: Path) -> Cut:
+        if path.name == "zither.wav":
+            assert searchable.wait(30)
+        return cutter(path)
+
+    for name in ("apple.txt", "boat.txt", "zither.wav"):
+        (tmp_path / "media" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "media" / name).write_text(f"all about {name}")
+    with closing(Library(settings_for(tmp_path / "data"), embedder, slow_for_music)) as library:
+        library.create_store("mine")
+
+        def look(done: int, _total: int) -> None:
+            if done == 2:
+                assert listed(library) == ["apple.txt", "boat.txt"]
+                searchable.set()
+
+        assert library.index_folder("mine", tmp_path / "media", look).added == 3
+
+
+def test_files_are_taken_in_the_order_in_which_a_person_lists_them(tmp_path: Path) -> None:
+    names = ["b.txt", "z.txt", "a/deep/x.txt", "c/y.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [str(Path(path).relative_to(tmp_path)) for path in scan(tmp_path).files] == names
+
+
+def test_new_recordings_and_videos_come_last_for_they_take_long(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.jpg", "c.OGG", "d.txt"):
+        (tmp_path / name).touch()
+    new = plan(scan(tmp_path), [], max_bytes=1).new
+    assert [Path(seen.path).name for seen in new] == ["b.jpg", "d.txt", "a.mp4", "c.OGG"]
 
 
 @pytest.mark.parametrize("name", ["nowhere", "media/apple.txt"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from chiasm.errors import InvalidInput, NotFound, TooLarge
+from chiasm.errors import ChiasmError, InvalidInput, NotFound, TooLarge
 from chiasm.media import item_of_value, part_of
 from chiasm.modality import Audio, Image, Item, Text, Url, Video
 
@@ -45,6 +45,16 @@ def test_a_list_is_one_mixed_item(limits, make_picture, tmp_path):
     assert [type(part) for part in item.parts] == [Text, Image]
     assert item_of_value(item, limits) is item
     assert item_of_value("red", limits) == Item((Text("red"),))
+
+
+def test_a_bad_file_is_named_once_in_both_languages(limits, tmp_path):
+    path = tmp_path / "empty.png"
+    path.touch()
+    for missing_or_empty in (path, tmp_path / "none.png"):
+        with pytest.raises(ChiasmError) as caught:
+            part_of(missing_or_empty, limits)
+        for message in (str(caught.value), caught.value.en, caught.value.zh):
+            assert message.count(str(missing_or_empty)) == 1
 
 
 def test_errors_in_a_list_name_the_position(limits, tmp_path):

@@ -31,6 +31,8 @@ def bench(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure speed beside bare loops, search, and a server of its own on loopback."""
+    if output is not None:
+        options.expect_folder_of(output, "--output")
     from chiasm.evaluation.speed import benchmark
 
     settings = options.read_settings({"model.source": model}).settings

@@ -35,6 +35,8 @@ def embed(
     items: list[Any] = [*(files or []), *(text or [])]
     if not items:
         raise typer.BadParameter(pick("expected a file or --text", "请给出文件或 --text"), param_hint="FILES")
+    if output is not None:
+        options.expect_folder_of(output, "--output")
     from chiasm.inference import load
 
     settings = options.read_settings({"model.source": model, "model.device": device}).settings

@@ -74,6 +74,8 @@ def evaluate(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure retrieval and zero-shot classification; print the model card's table."""
+    if output is not None:
+        options.expect_folder_of(output, "--output")
     from chiasm.evaluation.run import evaluate as run
 
     settings = options.read_settings({"model.source": model}).settings

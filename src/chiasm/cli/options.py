@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chiasm.cli.console import pick
 from chiasm.settings import LoadedSettings, load_settings
 
 TOML = Path("chiasm.toml")
@@ -35,6 +36,23 @@ AnyStore = Annotated[
 DEFAULT_STORE = "library"
 """Where ``chiasm index`` and the page put one's own files."""
 SAMPLE_STORE = "sample"
+
+
+def expect_folder_of(output: Path, option: str) -> None:
+    """Refuse a file to write whose folder is not there, before the work whose result it is to hold.
+
+    Raises:
+        typer.BadParameter: there is no such folder, or nothing may be written in it.
+    """
+    folder = output.absolute().parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise typer.BadParameter(
+            pick(
+                f"expected a file in a folder that can be written, got {output}",
+                f"所在的文件夹应存在且可写，实际为 {output}",
+            ),
+            param_hint=option,
+        )
 
 
 def read_settings(flags: Mapping[str, Any] | None = None) -> LoadedSettings:

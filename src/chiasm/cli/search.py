@@ -1,6 +1,7 @@
 """``chiasm search``: find by words, by a file's content, or by both together."""
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from rich.text import Text
 
 from chiasm.cli import options
 from chiasm.cli.console import emit, pick, plain, say
+from chiasm.errors import NotFound
 
 Query = Annotated[
     str | None,
@@ -26,8 +28,19 @@ Files = Annotated[
 ]
 AsText = Annotated[bool, typer.Option("--text", help="Take QUERY as words even if there is such a file.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", help="Most results.", min=1, max=1000)]
+
+
+class Kind(StrEnum):
+    """What a hit may be."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+
+
 Kinds = Annotated[
-    list[str] | None, typer.Option("--modality", help="Only text, image, audio or video; may be repeated.")
+    list[Kind] | None, typer.Option("--modality", help="Only text, image, audio or video; may be repeated.")
 ]
 Threshold = Annotated[
     float | None,
@@ -62,15 +75,17 @@ def search(
     settings = options.read_settings(
         {"library.data_dir": data_dir, "model.source": model, "model.device": device}
     ).settings
+    if not settings.library.data_dir.is_dir():
+        raise _nothing_yet(settings.library.data_dir)
     item = item_of_value(parts if len(parts) > 1 else parts[0], settings.limits)
     with connect(settings) as reached:
         hits = _hits(
             reached,
             item,
-            store or _first_store(reached.library),
+            store or _first_store(reached.library, settings.library.data_dir),
             query_modality=key_of(item.modalities),
             limit=limit,
-            modalities=modality,
+            modalities=[kind.value for kind in modality] if modality else None,
             threshold=threshold,
         )
     emit([plain(hit) for hit in hits], lambda: _lines(hits), as_json=as_json)
@@ -104,11 +119,19 @@ def _text_or_file(query: str) -> str | Path:
     return query
 
 
-def _first_store(library: Any) -> str:
-    own = library.find_store(options.DEFAULT_STORE)
-    if own is None and library.find_store(options.SAMPLE_STORE) is not None:
-        return options.SAMPLE_STORE
-    return options.DEFAULT_STORE
+def _first_store(library: Any, data_dir: Path) -> str:
+    for name in (options.DEFAULT_STORE, options.SAMPLE_STORE):
+        if library.find_store(name) is not None:
+            return name
+    raise _nothing_yet(data_dir)
+
+
+def _nothing_yet(data_dir: Path) -> NotFound:
+    return NotFound(
+        f"nothing is indexed in {data_dir} yet; `chiasm index FOLDER` does that",
+        f"{data_dir} 中还没有索引任何内容；请先运行 `chiasm index 文件夹`",
+        param="store",
+    )
 
 
 def _hits(reached: Any, item: Any, store: str, **wanted: Any) -> list[Any]:

@@ -1,5 +1,7 @@
 """Where jobs are kept, and what all processes must agree on."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 EXECUTOR = "library"  # fixed, so that a restarted process finds the jobs of the one before
@@ -9,7 +11,21 @@ QUEUE = "jobs"
 
 def database_url(data_dir: Path) -> str:
     """DBOS's own SQLite file."""
-    return f"sqlite:///{data_dir.resolve() / 'jobs.sqlite'}"
+    return f"sqlite:///{_database(data_dir)}"
+
+
+def _database(data_dir: Path) -> Path:
+    return data_dir.resolve() / "jobs.sqlite"
+
+
+def has_jobs(data_dir: Path) -> bool:
+    """Whether a server has ever run on this data directory, so that there can be jobs. Changes nothing."""
+    path = _database(data_dir)
+    if not path.is_file():
+        return False
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        tables = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'workflow_status'")
+        return tables.fetchone() is not None
 
 
 def progress_path(data_dir: Path) -> Path:

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 PIECES_AT_ONCE = 64
 COST_AT_ONCE = 32.0
 FILES_AT_ONCE = 64  # files without pieces (failed, or known content) that are committed together
+COMPANY_SECONDS = 0.5  # that what is ready waits for more: slow files must not hold back quick ones
 EMBEDDER_PATIENCE = 120.0  # seconds that an engine may take to come back
 
 
@@ -232,7 +233,7 @@ class _Feed:
         self._stopped.set()
 
     def gather(self) -> tuple[list[tuple[_Open, int, Piece]], list[Indexed]]:
-        """Enough pieces for a batch (fewer only at the end), and the files that wait for no piece."""
+        """Enough pieces for a batch (fewer when no more come soon), and the files that wait for no piece."""
         batch: list[tuple[_Open, int, Piece]] = []
         finished: list[Indexed] = []
         cost = 0.0
@@ -242,7 +243,10 @@ class _Feed:
             and cost < COST_AT_ONCE
             and len(finished) < FILES_AT_ONCE
         ):
-            got = self._queue.get()
+            try:
+                got = self._queue.get(timeout=COMPANY_SECONDS)
+            except queue.Empty:
+                break
             if got is None:
                 self._running -= 1
                 continue

@@ -23,8 +23,17 @@ def part_of(value: object, limits: Limits, *, min_side: int | None = None) -> Pa
 
     Raises:
         InvalidInput: a value of another type.
-        ChiasmError: whatever fetching and decoding raise.
+        ChiasmError: whatever fetching and decoding raise; the message names the path.
     """
+    try:
+        return _part_of(value, limits, min_side)
+    except ChiasmError as error:
+        if isinstance(value, Path):
+            error.about(str(value))
+        raise
+
+
+def _part_of(value: object, limits: Limits, min_side: int | None) -> Part:
     match value:
         case str():
             return checked_text(value, limits)

@@ -23,7 +23,13 @@ function failure(status, text) {
   } catch {
     error = undefined; // not JSON: a proxy's page, most likely
   }
-  return new ApiError(error?.message || t("error.unknown", { status }), status, error?.code);
+  return new ApiError(error?.message ? plain(error) : t("error.unknown", { status }), status, error?.code);
+}
+
+/** The message without the name of the field that a program would have to mend; a reader knows what they gave. */
+function plain({ message, param }) {
+  const words = param && message.startsWith(param) ? message.slice(param.length).replace(/^[:：]\s*/, "") : message;
+  return words || message;
 }
 
 async function call(method, path, { json, signal } = {}) {
@@ -47,6 +53,7 @@ async function call(method, path, { json, signal } = {}) {
 const enc = encodeURIComponent;
 const inStore = (store, rest) => `/v1/vector_stores/${enc(store)}/${rest}`;
 
+export const jobs = () => call("GET", "/v1/jobs?limit=20");
 export const models = () => call("GET", "/v1/models");
 export const createStore = (name) => call("POST", "/v1/vector_stores", { json: { name } });
 export const attachFile = (store, id) => call("POST", inStore(store, "files"), { json: { file_id: id } });

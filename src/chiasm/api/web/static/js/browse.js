@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { t } from "./i18n.js";
-import { showBusy, showFailure, showStore } from "./shelf.js";
+import { showBusy, showFailure, showStarting, showStore } from "./shelf.js";
 import { current, isSample, loadStores, nameOf } from "./stores.js";
 import { thingOfEntry } from "./things.js";
 
@@ -14,10 +14,12 @@ export function leaveBrowsing() {
   turn += 1;
 }
 
-/** Show the store from its beginning, or (more) the next page of it. */
-export async function browse(onadd, more = false) {
+const AGAIN = 1_000; // milliseconds until a server that is starting is asked again
+
+/** Show the store from its beginning, or (more) the next page of it; quietly: without dimming what is there. */
+export async function browse(onadd, { more = false, quietly = false } = {}) {
   const mine = (turn += 1);
-  showBusy(true);
+  if (!quietly) showBusy(true);
   try {
     if (!more) await loadStores();
     const store = current();
@@ -27,7 +29,13 @@ export async function browse(onadd, more = false) {
     last = page.last_id;
     showStore(isSample() ? inTurn(things) : things, { store: nameOf(store), more: page.has_more, added: more, onadd });
   } catch (error) {
-    if (mine === turn) showFailure(t("browse.failed"), error.message);
+    if (mine !== turn) return;
+    if (error.status !== 503) showFailure(t("browse.failed"), error.message);
+    else {
+      showStarting();
+      await new Promise((wake) => setTimeout(wake, AGAIN));
+      if (mine === turn) await browse(onadd, { more });
+    }
   } finally {
     if (mine === turn) showBusy(false);
   }

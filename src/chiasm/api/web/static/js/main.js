@@ -11,10 +11,11 @@ import { setUpKeys } from "./keys.js";
 import * as question from "./question.js";
 import { recording, setUpRecording, stopRecording } from "./record.js";
 import { runSearch, stopSearching } from "./search.js";
-import { setUpShelf, showFailure, takeOff } from "./shelf.js";
+import { isInUse, setUpShelf, shownThings, showFailure, takeOff } from "./shelf.js";
 import { choose, current, destination, destinationName, nameOf, renderStores } from "./stores.js";
 import { renderTray, setUpTray } from "./tray.js";
 import { Uploads } from "./uploads.js";
+import { followWork, renderWork, setUpWork } from "./work.js";
 
 const uploads = new Uploads(renderTray);
 let model = null;
@@ -76,6 +77,14 @@ async function refresh() {
   else await browse(add);
 }
 
+/** Show what has been indexed meanwhile, unless that would disturb. */
+function catchUp(finished) {
+  const results = document.body.dataset.state === "results";
+  if (uploads.busy || isInUse() || (results && shownThings().length)) return;
+  if (!results) browse(add, { quietly: true });
+  else if (finished) refresh();
+}
+
 async function remove(thing) {
   const store = current();
   if (!(await confirmDelete(thing.name, nameOf(store)))) return;
@@ -120,6 +129,7 @@ function wire() {
   const show = (problem) => showFailure(t("results.failed"), problem, [[t("results.clear"), home]]);
   setUpShelf({ like, remove });
   setUpTray();
+  setUpWork(catchUp);
   setUpAdd(keep);
   setUpRecording((wav) => ask({ file: new File([wav], t("search.recorded"), { type: wav.type }), name: t("search.recorded") }), show);
   setUpDrop({ onkeep: keep, onask: ask, onproblem: (error) => show(error.message) });
@@ -135,20 +145,22 @@ function wire() {
   $("attach").addEventListener("click", () => $("query-file").click());
   $("query-file").addEventListener("change", () => filesOfInput($("query-file")).slice(0, 1).forEach(ask));
   $("add").addEventListener("click", add);
-  $("more").addEventListener("click", () => browse(add, true));
+  $("more").addEventListener("click", () => browse(add, { more: true }));
   $("language").addEventListener("click", switchLanguage);
   $("store").addEventListener("change", () => {
     choose($("store").value);
     refresh();
+    followWork(catchUp);
   });
   window.addEventListener("popstate", restore);
-  onLanguage(() => [renderSuggestions, renderModel, renderStores, () => renderTray(uploads)].forEach((render) => render()));
+  onLanguage(() => [renderSuggestions, renderModel, renderStores, renderWork, () => renderTray(uploads)].forEach((render) => render()));
 }
 
 async function start() {
   wire();
   await loadLanguage();
   await browse(add);
+  followWork(catchUp);
   onLanguage(refresh);
   if (location.search) await restore();
   const served = await api.models().catch(() => ({ data: [] })); // the footer can do without

@@ -6,7 +6,7 @@ import { t } from "./i18n.js";
 import { leaveBrowsing } from "./browse.js";
 import { asked } from "./question.js";
 import { showBusy, showFailure, showResults } from "./shelf.js";
-import { current, nameOf } from "./stores.js";
+import { current, loadStores, nameOf } from "./stores.js";
 import { thingOfHit } from "./things.js";
 
 const MOST = 50; // results, as many as the interface gives
@@ -19,8 +19,6 @@ export function stopSearching() {
 
 /** Ask; anyway also shows what is probably wrong. onclear leads back to the store. */
 export async function runSearch(onclear, anyway = false) {
-  const store = current();
-  if (!store) return;
   stopSearching();
   leaveBrowsing();
   const mine = (running = new AbortController());
@@ -28,6 +26,9 @@ export async function runSearch(onclear, anyway = false) {
   showBusy(true);
   announce(t("search.busy"));
   try {
+    if (!current()) await loadStores();
+    const store = current();
+    if (!store) throw new Error(t("browse.empty.lead"));
     const request = { ...(await asked()), max_num_results: MOST };
     if (anyway) request.ranking_options = { score_threshold: 0 };
     const page = await api.search(store.id, request, mine.signal);

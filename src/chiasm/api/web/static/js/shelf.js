@@ -43,6 +43,22 @@ export function showStore(things, { store, more, added = false, onadd }) {
   if (empty) showMessage({ text: t("browse.empty.lead"), actions: [[t("add"), onadd]], inviting: true });
 }
 
+/** Show that the server has yet to load what it needs. */
+export function showStarting() {
+  Object.assign(shown, { things: [], searching: false });
+  $("shelf-title").textContent = t("start.title");
+  $("more").hidden = true;
+  renderFilters();
+  renderCards(false);
+  showMessage({ text: t("start.lead") });
+}
+
+/** Whether the reader is in the middle of something here: has scrolled down, is at a card, or something plays. */
+export function isInUse() {
+  const playing = [...document.querySelectorAll("[data-cards] :is(audio, video)")].some((one) => !one.paused);
+  return playing || window.scrollY > 400 || $("cards").contains(document.activeElement);
+}
+
 /** Show that something failed, instead of cards. */
 export function showFailure(title, reason, actions = []) {
   Object.assign(shown, { things: [], searching: false });
@@ -105,5 +121,6 @@ function showMessage({ text, actions = [], bad = false, inviting = false }) {
   const message = $("message");
   message.hidden = false;
   message.dataset.tone = bad ? "bad" : inviting ? "inviting" : "calm";
-  message.replaceChildren(make("p", {}, text), make("div", { class: "message-actions" }, ...buttons));
+  message.replaceChildren(make("p", {}, text));
+  if (buttons.length) message.append(make("div", { class: "message-actions" }, ...buttons));
 }

@@ -44,6 +44,7 @@ async function beginning(id) {
 function picture(thing, alt) {
   const image = make("img", { alt, loading: "lazy", decoding: "async" });
   image.addEventListener("error", () => image.replaceWith(make("p", { class: "passage faint" }, t("card.no_preview"))), { once: true });
+  image.addEventListener("load", () => (image.dataset.loaded = ""), { once: true });
   image.src = thumbnailOf(thing.id, thing.start);
   return image;
 }
