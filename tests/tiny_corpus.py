@@ -18,6 +18,7 @@ THINGS = (
     ("🔑", "key", "钥匙"),
     ("🥚", "egg", "鸡蛋"),
 )
+KEYWORDS = {"cat": ("animal", "pet"), "dog": ("animal", "ship"), "egg": ("food",)}
 HELD_OUT = ("🚢", "ship", "船")
 CLIPART = ("red apple", "old house", "ship")
 SMALL_PLAN = PlanConfig(varied_per_icon=2, varied_per_clipart=1, coloured=40, scenes=30, held_scenes=10)
@@ -25,7 +26,10 @@ SMALL_PLAN = PlanConfig(varied_per_icon=2, varied_per_clipart=1, coloured=40, sc
 
 def tiny_concepts() -> list[Concept]:
     """Five concepts for training and one, the last, that is held out."""
-    return [Concept(emoji=emoji, en=(en,), zh=(zh,)) for emoji, en, zh in (*THINGS, HELD_OUT)]
+    return [
+        Concept(emoji=emoji, en=(en, *KEYWORDS.get(en, ())), zh=(zh,))
+        for emoji, en, zh in (*THINGS, HELD_OUT)
+    ]
 
 
 def disc(side: int = 24, rgb: Sequence[int] = (200, 60, 40)) -> Pixels:

@@ -73,7 +73,7 @@ def features(corpus: Any) -> FeatureSet:
 
 @pytest.fixture(scope="module")
 def targets(corpus: Any, features: FeatureSet) -> ImageTargets:
-    return image_targets(corpus, features)
+    return image_targets(corpus, features, corpus.teacher.matrix)
 
 
 def test_no_training_name_is_held_out(corpus: Any, targets: ImageTargets) -> None:
@@ -117,6 +117,18 @@ def test_scenes_are_captioned_in_order(corpus: Any, features: FeatureSet, target
         assert caption.replace(" and ", ", ").replace("an ", "").replace("a ", "").split(", ") == things
 
 
+def test_concepts_have_chinese_names_and_keywords_but_none_that_is_held_out(
+    corpus: Any, targets: ImageTargets
+) -> None:
+    known = [c for c in corpus.concepts if not held_out(c.name)]
+    assert corpus.teacher.said(targets.chinese) == [c.zh[0] for c in known]
+    keywords = corpus.teacher.said(targets.keywords)
+    assert keywords == sorted({w for c in known for w in c.en[1:] if not held_out(w)})
+    for concept, row in zip(known, targets.keyword_of, strict=True):
+        assert {keywords[i] for i in np.flatnonzero(row)} == {w for w in concept.en[1:] if not held_out(w)}
+    assert corpus.teacher.said(targets.chinese_classes) == ["吉娃娃", "勺子"]
+
+
 def test_classes_know_the_everyday_words_for_their_kinds(corpus: Any, targets: ImageTargets) -> None:
     assert corpus.teacher.said(targets.classes) == ["chihuahua", "spoon"]
     assert corpus.teacher.said(targets.kinds) == ["animal"], "what says nothing is no kind"
@@ -124,9 +136,10 @@ def test_classes_know_the_everyday_words_for_their_kinds(corpus: Any, targets: I
 
 
 def test_the_checks_tell_seen_concepts_from_unseen_ones(corpus: Any, features: FeatureSet) -> None:
-    checks = image_checks(corpus, features)
-    assert sorted(checks["noto-v1 seen"].label) == list(range(len(THINGS)))
-    assert checks["noto-v1 unseen"].label.tolist() == [len(THINGS)]
+    checks = image_checks(corpus, features, corpus.teacher.matrix)
+    for language in ("en", "zh"):
+        assert sorted(checks[f"noto-v1 seen {language}"].label) == list(range(len(THINGS)))
+        assert checks[f"noto-v1 unseen {language}"].label.tolist() == [len(THINGS)]
     for check in checks.values():
         assert {corpus.plan[features.views[row]].split for row in check.rows} == {"validation"}
         assert len(check.gallery) == len(THINGS) + 1

@@ -47,6 +47,9 @@ def make_stage() -> ImageStage:
     names = unit(rng, 10, 12)
     targets = ImageTargets(
         names=names,
+        chinese=unit(rng, 8, 12),
+        keywords=unit(rng, 5, 12),
+        keyword_of=rng.random((8, 5)) < 0.4,
         single=np.arange(20),
         single_name=np.arange(20) % 8,
         clipart=np.arange(20, 24),
@@ -56,6 +59,7 @@ def make_stage() -> ImageStage:
         scenes=np.arange(32, 40),
         captions=unit(rng, 8, 12),
         classes=unit(rng, 5, 12),
+        chinese_classes=unit(rng, 5, 12),
         kinds=unit(rng, 3, 12),
         kind_of=np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 1, 1]], dtype=bool),
     )
@@ -91,7 +95,9 @@ def test_every_loss_falls_on_a_batch_that_is_seen_often() -> None:
     figures = stage.evaluate()
     steps(stage, 30)
     after = {name: value.item() for name, value in stage.loss(batch).items()}
-    assert before.keys() == {"names", "pooled", "colours", "scenes", "photographs", "pooled photographs"}
+    assert before.keys() == {
+        *("names", "pooled", "chinese", "keywords", "colours", "scenes", "photographs", "pooled photographs")
+    }
     assert [name for name in before if not after[name] < before[name]] == []
     assert stage.evaluate()["seen R@1"] > figures["seen R@1"]
     assert all(0 <= figure <= 1 for figure in stage.evaluate().values())

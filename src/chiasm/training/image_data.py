@@ -1,6 +1,6 @@
 """What the image stage's pictures are to be near to, in the anchor's space."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,12 @@ organism chordate canine feline domestic someone hose blind sign plate device ar
 _VAGUE = frozenset(_VAGUE_WORDS.split())
 
 
-def image_targets(corpus: Corpus, features: FeatureSet) -> ImageTargets:
-    """Targets of every training view whose features are there."""
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+"""Texts → unit vectors ``[n, d]`` of the text tower."""
+
+
+def image_targets(corpus: Corpus, features: FeatureSet, encode: Encode) -> ImageTargets:
+    """Targets of every training view whose features are there; ``encode`` reads Chinese."""
     concepts, plan = corpus.concepts, corpus.plan
     rows = [(row, plan[view]) for row, view in enumerate(features.views) if plan[view].split == "train"]
     titles = [label["title"] for label in corpus.gallery.labels["clipart"]]
@@ -55,8 +59,12 @@ def image_targets(corpus: Corpus, features: FeatureSet) -> ImageTargets:
     ]
     scenes = [(row, view) for row, view in rows if view.kind == "scene"]
     kinds, kind_of = _kinds(corpus)
+    keywords, keyword_of = _keywords([concepts[i] for i in known])
     return ImageTargets(
         names=corpus.teacher.matrix(names),
+        chinese=encode([concepts[i].zh[0] for i in known]),
+        keywords=corpus.teacher.matrix(keywords),
+        keyword_of=keyword_of,
         single=single,
         single_name=single_name,
         clipart=clipart,
@@ -66,6 +74,7 @@ def image_targets(corpus: Corpus, features: FeatureSet) -> ImageTargets:
         scenes=np.array([row for row, _ in scenes]),
         captions=corpus.teacher.matrix([scene_caption(view, concepts) for _, view in scenes]),
         classes=class_vectors(corpus),
+        chinese_classes=mean_vectors([list(entry.zh) for entry in corpus.imagenet], encode),
         kinds=corpus.teacher.matrix(kinds),
         kind_of=kind_of,
     )
@@ -85,14 +94,24 @@ def coloured_name(placed: Placed, colour: str, concepts: Sequence[Concept]) -> s
 def class_vectors(corpus: Corpus) -> NDArray[np.float32]:
     """Unit vectors of the ImageNet classes [1000, d]: the mean over each one's English names."""
     texts = [list(entry.en) for entry in corpus.imagenet]
-    corpus.teacher.vectors([t for names in texts for t in names])
-    means = np.stack([corpus.teacher.matrix(names).mean(axis=0) for names in texts])
-    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), dtype=np.float32)
+    return mean_vectors(texts, corpus.teacher.matrix)
 
 
-def image_checks(corpus: Corpus, features: FeatureSet) -> dict[str, Check]:
-    """Validation drawings (another family): concepts seen in training, and unseen ones, among all names."""
-    gallery = corpus.teacher.matrix([c.name for c in corpus.concepts])
+def mean_vectors(texts: Sequence[Sequence[str]], encode: Encode) -> NDArray[np.float32]:
+    """Of each row of texts the unit mean of their vectors [n, d]."""
+    vectors = encode([t for row in texts for t in row])
+    starts = np.cumsum([0, *(len(row) for row in texts[:-1])])
+    sums = np.add.reduceat(vectors, starts, axis=0)
+    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), dtype=np.float32)
+
+
+def image_checks(corpus: Corpus, features: FeatureSet, encode: Encode) -> dict[str, Check]:
+    """Validation drawings (another family): concepts seen in training, and unseen ones, among all names, in
+    both languages."""
+    galleries = {
+        "en": corpus.teacher.matrix([c.name for c in corpus.concepts]),
+        "zh": encode([c.zh[0] for c in corpus.concepts]),
+    }
     rows: dict[str, list[tuple[int, int]]] = {"seen": [], "unseen": []}
     for row, number in enumerate(features.views):
         view = corpus.plan[number]
@@ -102,7 +121,8 @@ def image_checks(corpus: Corpus, features: FeatureSet) -> dict[str, Check]:
     checks = {}
     for name, pairs in rows.items():
         array = np.array(pairs, dtype=np.int64)
-        checks[f"noto-v1 {name}"] = Check(array[:, 0], gallery, array[:, 1])
+        for language, gallery in galleries.items():
+            checks[f"noto-v1 {name} {language}"] = Check(array[:, 0], gallery, array[:, 1])
     return checks
 
 
@@ -114,6 +134,13 @@ def _colour_texts(corpus: Corpus, placed: Sequence[Placed]) -> NDArray[np.float3
         texts.append([coloured_name(thing, c, corpus.concepts) for c in [thing.colour or "red", *others]])
     table = corpus.teacher.vectors([t for row in texts for t in row])
     return np.stack([np.stack([table[t] for t in row]) for row in texts])
+
+
+def _keywords(concepts: Sequence[Concept]) -> tuple[list[str], NDArray[np.bool_]]:
+    """All English keywords that are no held-out name, and which concept has which [n, k]."""
+    of_concept = [{word for word in c.en[1:] if not held_out(word)} for c in concepts]
+    keywords = sorted(set().union(*of_concept))
+    return keywords, np.array([[word in own for word in keywords] for own in of_concept])
 
 
 def _kinds(corpus: Corpus) -> tuple[list[str], NDArray[np.bool_]]:

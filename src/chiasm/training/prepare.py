@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from chiasm.data.builders.icons import TRAIN_FAMILIES, VALIDATION_FAMILY
@@ -28,7 +29,7 @@ from chiasm.training.corpus import Corpus
 from chiasm.training.distil import load_synthetic
 from chiasm.training.features import FeatureSet, load_features
 from chiasm.training.fusion_data import fusion_material
-from chiasm.training.image_data import image_checks, image_targets
+from chiasm.training.image_data import Encode, image_checks, image_targets
 from chiasm.training.loop import Stage
 from chiasm.training.stages.audio import AudioStage, AudioStageConfig
 from chiasm.training.stages.audio_batches import AudioBatches
@@ -83,16 +84,34 @@ def prepare_text(shop: Workshop) -> TextStage:
     )
 
 
+def text_tower(shop: Workshop) -> Encode:
+    """The finished text stage, frozen."""
+    stage = prepare_text(shop)
+    load_stage(stage.module, shop.runs / "text")
+    stage.module.eval().requires_grad_(False)
+
+    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        found = np.zeros((len(texts), stage.module.words.shape[1]), np.float32)
+        for start in range(0, len(order), 64):
+            chosen = order[start : start + 64]
+            found[chosen] = stage.encode([texts[i] for i in chosen]).cpu().numpy()
+        return found
+
+    return encode
+
+
 def prepare_image(shop: Workshop) -> ImageStage:
     """The head over the cached features of the plan's views."""
     corpus = shop.corpus
     features = load_features(corpus.folder / "features")
+    encode = text_tower(shop)
     return ImageStage(
         ImageHead(ImageHeadConfig()).to(shop.device),
         features=features,
-        targets=image_targets(corpus, features),
+        targets=image_targets(corpus, features, encode),
         synthetic=load_synthetic(corpus.folder / "synthetic.npz"),
-        checks=image_checks(corpus, features),
+        checks=image_checks(corpus, features, encode),
         config=ImageStageConfig(steps=shop.steps(ImageStageConfig.steps)),
     )
 

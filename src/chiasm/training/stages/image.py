@@ -1,10 +1,11 @@
 """The image stage: the head over the frozen trunk learns drawings, colours, scenes and, from the trunk's own
 classifier, photographs.
 
-All targets are text vectors. Pictures of one thing: cross-entropy against the names of all things. Dyed
-things: against the same thing in all eleven colours. Scenes: against the captions of the batch. Photographs:
-the published classifier's probabilities over its 1,000 names on synthetic maps (see ``training.distil``), and
-the kinds that its classes belong to ("dog" for a Chihuahua).
+All targets are text vectors. Pictures of one thing: cross-entropy against the names of all things, in
+English and as the text tower reads the Chinese ones; and its keywords ("fruit" for an apple) against others.
+Dyed things: against the same thing in all eleven colours. Scenes: against the captions of the batch.
+Photographs: the published classifier's probabilities over its 1,000 names on synthetic maps (see
+``training.distil``), in both languages, and the kinds that its classes belong to ("dog" for a Chihuahua).
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from chiasm.training.loop import cosine_rate
 class ImageStageConfig:
     """How many of each kind a batch has, and the weights of their losses."""
 
-    steps: int = 1000
+    steps: int = 2400
     single: int = 128
     clipart: int = 40
     coloured: int = 32
@@ -38,11 +39,14 @@ class ImageStageConfig:
     scale: float = 25.0
     smoothing: float = 0.05
     pooled_weight: float = 0.4
+    chinese_weight: float = 0.5
+    keyword_weight: float = 0.3
     synthetic_weight: float = 0.8
     kind_weight: float = 0.3
     coloured_weight: float = 0.3
     scene_weight: float = 0.3
     drop_fine: float = 0.3
+    drop_pooled: float = 0.1
     seed: int = 5
 
 
@@ -51,15 +55,20 @@ class ImageTargets:
     """Row numbers into the features, and what they are to be near to.
 
     Attributes:
-        names: unit vectors [n, d] of all training names: concepts first, then clip-art titles.
+        names: unit vectors [n, d] of all training names: m concepts first, then clip-art titles.
+        chinese: [m, d] of the concepts' Chinese names.
+        keywords: [k, d] of the concepts' English keywords; keyword_of: bool [m, k].
         single, single_name: rows of concept pictures and their index in ``names``. clipart likewise.
         coloured, colour_texts: rows of dyed pictures; vectors [m, 11, d] of the thing in every colour, the
             right one first.
         scenes, captions: rows of scenes and their captions' vectors.
-        classes: [1000, d]. kinds: vectors [k, d] of hypernyms; kind_of: bool [1000, k].
+        classes, chinese_classes: [1000, d]. kinds: vectors [k, d] of hypernyms; kind_of: bool [1000, k].
     """
 
     names: NDArray[np.float32]
+    chinese: NDArray[np.float32]
+    keywords: NDArray[np.float32]
+    keyword_of: NDArray[np.bool_]
     single: NDArray[np.int64]
     single_name: NDArray[np.int64]
     clipart: NDArray[np.int64]
@@ -69,6 +78,7 @@ class ImageTargets:
     scenes: NDArray[np.int64]
     captions: NDArray[np.float32]
     classes: NDArray[np.float32]
+    chinese_classes: NDArray[np.float32]
     kinds: NDArray[np.float32]
     kind_of: NDArray[np.bool_]
 
@@ -121,9 +131,13 @@ class ImageStage:
             name: torch.from_numpy(value).to(self.device)
             for name, value in (
                 ("names", targets.names),
+                ("chinese", targets.chinese),
+                ("keywords", targets.keywords),
+                ("keyword_of", targets.keyword_of),
                 ("colours", targets.colour_texts),
                 ("captions", targets.captions),
                 ("classes", targets.classes),
+                ("chinese_classes", targets.chinese_classes),
                 ("kinds", targets.kinds),
                 ("kind_of", targets.kind_of),
             )
@@ -160,10 +174,12 @@ class ImageStage:
         made = self.synthetic.maps[synthetic].astype(np.float32)
         made = made.reshape(*made.shape[:2], -1).transpose(0, 2, 1)
         blank = np.zeros((*made.shape[:2], self.module.config.fine), dtype=np.float32)
-        pooled = [self.features.pooled[rows], self.synthetic.pooled[synthetic]]
+        drawn = self.features.pooled[rows].astype(np.float32)
+        drawn *= (rng.random(drawn.shape) >= c.drop_pooled) / np.float32(1 - c.drop_pooled)
+        pooled = np.concatenate([drawn, self.synthetic.pooled[synthetic].astype(np.float32)])
         return ImageBatch(
             tokens=torch.from_numpy(np.concatenate([tokens, np.concatenate([made, blank], axis=2)])),
-            pooled=torch.from_numpy(np.concatenate(pooled).astype(np.float32)),
+            pooled=torch.from_numpy(pooled),
             single=torch.from_numpy(np.concatenate([t.single_name[single], t.clipart_name[clipart]])),
             coloured=coloured,
             scenes=scenes,
@@ -184,12 +200,25 @@ class ImageStage:
             "names": anchored_cross_entropy(single, names, label, c.scale, c.smoothing),
             "pooled": c.pooled_weight
             * anchored_cross_entropy(first_single, names, label, c.scale, c.smoothing),
+            **self._concepts(single, label),
             "colours": c.coloured_weight * self._colours(coloured, batch.coloured),
             "scenes": c.scene_weight * info_nce(scenes, self._tensors["captions"][batch.scenes], c.scale),
             "photographs": c.synthetic_weight * self._photographs(synthetic, batch.synthetic),
             "pooled photographs": c.synthetic_weight
             * c.pooled_weight
             * self._photographs(first_synthetic, batch.synthetic),
+        }
+
+    def _concepts(self, vectors: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """What is known of concepts, but not of clip art: Chinese names and keywords."""
+        c, tensors = self.config, self._tensors
+        known = label < len(tensors["chinese"])
+        z, own = F.normalize(vectors[known], dim=-1), label[known]
+        keywords = _each_positive(c.scale * z @ tensors["keywords"].T, tensors["keyword_of"][own])
+        return {
+            "chinese": c.chinese_weight
+            * anchored_cross_entropy(z, tensors["chinese"], own, c.scale, c.smoothing),
+            "keywords": c.keyword_weight * keywords,
         }
 
     def _colours(self, vectors: Tensor, rows: NDArray[np.int64]) -> Tensor:
@@ -207,14 +236,13 @@ class ImageStage:
             self.device
         )
         z = F.normalize(vectors, dim=-1)
-        exact = soft_cross_entropy(self.config.scale * z @ self._tensors["classes"].T, probabilities)
-        # Each kind that the likeliest class belongs to is a positive, each that it does not a negative.
-        belongs = self._tensors["kind_of"][probabilities.argmax(dim=-1)]
-        logits = self.config.scale * z @ self._tensors["kinds"].T
-        against = torch.logsumexp(logits.masked_fill(belongs, -1e4), dim=-1, keepdim=True)
-        each = torch.logaddexp(logits, against) - logits
-        kinds = (each * belongs).sum(dim=-1) / belongs.sum(dim=-1).clamp(min=1)
-        return exact + self.config.kind_weight * kinds.mean()
+        logits = [self.config.scale * z @ self._tensors[name].T for name in ("classes", "chinese_classes")]
+        exact, chinese = (soft_cross_entropy(each, probabilities) for each in logits)
+        kinds = _each_positive(
+            self.config.scale * z @ self._tensors["kinds"].T,
+            self._tensors["kind_of"][probabilities.argmax(dim=-1)],
+        )
+        return exact + self.config.chinese_weight * chinese + self.config.kind_weight * kinds
 
     def vectors(self, rows: NDArray[np.int64]) -> Tensor:
         """Unit vectors of stored views."""
@@ -232,6 +260,13 @@ class ImageStage:
             scores = self.vectors(check.rows) @ torch.from_numpy(check.gallery).T
             figures |= {f"{name} {k}": v for k, v in recalls(scores, check.label).items()}
         return figures
+
+
+def _each_positive(logits_bn: Tensor, positive_bn: Tensor) -> Tensor:
+    """Cross-entropy of each positive against all that are none, mean over the positives, then the batch."""
+    against = torch.logsumexp(logits_bn.masked_fill(positive_bn, -1e4), dim=-1, keepdim=True)
+    each = torch.logaddexp(logits_bn, against) - logits_bn
+    return ((each * positive_bn).sum(dim=-1) / positive_bn.sum(dim=-1).clamp(min=1)).mean()
 
 
 def recalls(scores: Tensor, label: NDArray[np.int64], ks: Sequence[int] = (1, 5)) -> dict[str, float]:
