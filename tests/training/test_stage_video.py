@@ -8,7 +8,7 @@ from chiasm.data.builders.icons import VALIDATION_FAMILY
 from chiasm.data.builders.plan import Gallery, Placed
 from chiasm.models.mini.video import MotionConfig, MotionEncoder
 from chiasm.training.stages import video
-from chiasm.training.stages.video import KINDS, VideoStage, VideoStageConfig, motion_texts
+from chiasm.training.stages.video import KINDS, Drawing, VideoStage, VideoStageConfig, motion_texts
 from tiny_corpus import write_gallery
 
 MOTION = MotionConfig(side=16, width=32, heads=2, hidden=32, depth=1, dim=16)
@@ -20,19 +20,22 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     return write_gallery(tmp_path_factory.mktemp("pictures"))
 
 
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+
+
 def make_stage(gallery: Gallery, config: VideoStageConfig = CONFIG) -> VideoStage:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    names = rng.standard_normal((2, 16)).astype(np.float32)
+    names = unit(rng.standard_normal((2, 16)))
     # As in life, all eight texts of a thing lie near its name and near each other.
     texts = names[:, None] + 0.2 * rng.standard_normal((1, 8, 16)).astype(np.float32)
     return VideoStage(
         MotionEncoder(MOTION),
         gallery=gallery,
-        drawings=[(Placed("noto", row, row), row) for row in range(2)],
-        checks=[(Placed(VALIDATION_FAMILY, row, row), row) for row in range(2)],
-        texts=(texts / np.linalg.norm(texts, axis=-1, keepdims=True)).astype(np.float32),
-        names=(names / np.linalg.norm(names, axis=-1, keepdims=True)).astype(np.float32),
+        drawings=[Drawing(Placed("noto", row, row), row, names[row]) for row in range(2)],
+        checks=[Drawing(Placed(VALIDATION_FAMILY, row, row), row, names[row]) for row in range(2)],
+        texts={"en": unit(texts), "zh": unit(texts + 0.1 * rng.standard_normal((1, 8, 16)))},
         config=config,
     )
 
@@ -76,15 +79,17 @@ def test_the_figures_know_a_perfect_reader(gallery: Gallery, monkeypatch: pytest
         def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, None]:
             motion = drawn.motion.clamp(max=7)
             told = motion if torch.equal(frames, drawn.frames) else backwards[motion]
-            texts = stage.texts[drawn.thing]
+            texts = sum(stage.texts.values())[drawn.thing]  # type: ignore[index]
             return 1000 * (texts[torch.arange(24), told] - texts.mean(dim=1)), None
 
     assert all(0 <= figure <= 1 for figure in stage.evaluate().values())
     monkeypatch.setattr(stage, "module", Oracle())
-    assert stage.evaluate() == {"noto-v1 motion, 8 ways": 1.0, "reversed clips flip": 1.0}
+    assert set(stage.evaluate().values()) == {1.0}
+    assert list(stage.evaluate())[2:] == ["noto-v1 motion, 8 ways, zh", "reversed clips flip, zh"]
 
 
 def test_eight_sentences_of_each_name() -> None:
-    sentences = motion_texts(["apple", "cat"])
+    sentences = motion_texts(["apple", "cat"], "en")
     assert [len(row) for row in sentences] == [8, 8]
     assert sentences[0][KINDS.index("grow")] == "an apple getting bigger"
+    assert motion_texts(["苹果"], "zh")[0][KINDS.index("grow")] == "苹果变大"

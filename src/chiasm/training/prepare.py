@@ -1,6 +1,6 @@
 """Bring each stage's data and modules together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from torch import nn
 
 from chiasm.data.builders.icons import TRAIN_FAMILIES, VALIDATION_FAMILY
 from chiasm.data.builders.mels import join, read_shard, shorter
-from chiasm.data.builders.plan import Placed
 from chiasm.data.builders.sounds import captions
 from chiasm.data.builders.spoken import read_phrases
 from chiasm.data.splits import held_out
@@ -34,9 +33,9 @@ from chiasm.training.loop import Stage
 from chiasm.training.stages.audio import AudioStage, AudioStageConfig
 from chiasm.training.stages.audio_batches import AudioBatches
 from chiasm.training.stages.fusion import FusionStage, FusionStageConfig, Part
-from chiasm.training.stages.image import ImageStage, ImageStageConfig
+from chiasm.training.stages.image import ImageStage, ImageStageConfig, head_vectors
 from chiasm.training.stages.text import ExtendedText, TextStage, TextStageConfig, first_embeddings
-from chiasm.training.stages.video import VideoStage, VideoStageConfig, motion_texts
+from chiasm.training.stages.video import Drawing, VideoStage, VideoStageConfig, motion_texts
 from chiasm.training.start import weights_of
 
 TEMPLATES = 8000
@@ -117,32 +116,42 @@ def prepare_image(shop: Workshop) -> ImageStage:
 
 
 def prepare_video(shop: Workshop) -> VideoStage:
-    """Motion from procedural clips of the drawings."""
+    """Motion from procedural clips of the drawings, over the finished image tower."""
     corpus = shop.corpus
-    names = [c.name for c in corpus.concepts if not held_out(c.name)][::5]
-    index = {name: i for i, name in enumerate(names)}
-
-    def drawings(families: Sequence[str]) -> list[tuple[Placed, int]]:
-        found = []
-        for family in families:
-            for row in range(len(corpus.gallery.labels[family])):
-                concept = corpus.gallery.concept(family, row)
-                name = corpus.concepts[concept].name
-                if name in index:
-                    found.append((Placed(family, row, concept), index[name]))
-        return found
-
-    sentences = motion_texts(names)
-    corpus.teacher.vectors([t for row in sentences for t in row])
+    encode = text_tower(shop)
+    concepts = [i for i, c in enumerate(corpus.concepts) if not held_out(c.name)][::5]
+    english = motion_texts([corpus.concepts[i].name for i in concepts], "en")
+    chinese = motion_texts([corpus.concepts[i].zh[0] for i in concepts], "zh")
+    corpus.teacher.vectors([t for row in english for t in row])
+    shown = _plain_views(shop, {concept: thing for thing, concept in enumerate(concepts)})
     return VideoStage(
         MotionEncoder(MotionConfig()).to(shop.device),
         gallery=corpus.gallery,
-        drawings=drawings(TRAIN_FAMILIES),
-        checks=drawings([VALIDATION_FAMILY]),
-        texts=np.stack([corpus.teacher.matrix(row) for row in sentences]),
-        names=corpus.teacher.matrix(names),
+        drawings=[d for d in shown if d.placed.family in TRAIN_FAMILIES],
+        checks=[d for d in shown if d.placed.family == VALIDATION_FAMILY],
+        texts={
+            "en": np.stack([corpus.teacher.matrix(row) for row in english]),
+            "zh": np.stack([encode(row) for row in chinese]),
+        },
         config=VideoStageConfig(steps=shop.steps(VideoStageConfig.steps)),
     )
+
+
+def _plain_views(shop: Workshop, things: Mapping[int, int]) -> list[Drawing]:
+    """The drawings of these concepts, with what the image tower says of them alone on white."""
+    features = load_features(shop.corpus.folder / "features")
+    placed = [
+        (row, view.placed[0])
+        for row, view in ((row, shop.corpus.plan[number]) for row, number in enumerate(features.views))
+        if view.kind == "plain" and view.split != "test" and view.placed[0].concept in things
+    ]
+    head = ImageHead(ImageHeadConfig()).to(shop.device)
+    load_stage(head, shop.runs / "image")
+    vectors = head_vectors(head.eval(), features, np.array([row for row, _ in placed]))
+    return [
+        Drawing(where, things[where.concept], vector)
+        for (_, where), vector in zip(placed, vectors.numpy(), strict=True)
+    ]
 
 
 def prepare_fusion(shop: Workshop) -> FusionStage:

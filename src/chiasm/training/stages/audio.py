@@ -35,7 +35,7 @@ class AudioStageConfig:
 
     steps: int = 6000
     scale: float = 25.0
-    learning_rate: float = 1.2e-3
+    learning_rate: float = 8e-4
     warm_up: int = 100
     weight_decay: float = 0.05
     ctc: float = 1.0
@@ -62,7 +62,7 @@ class AudioStage:
     checks: Mapping[str, MelShard] = field(default_factory=dict)
     config: AudioStageConfig = field(default_factory=AudioStageConfig)
     name: str = "audio"
-    clip: float = 1.0
+    clip: float = 5.0
 
     def __post_init__(self) -> None:
         names = list(dict.fromkeys([*(p.target for p in self.phrases if not p.held_out), *self.sounds]))

@@ -60,7 +60,7 @@ class AudioBatches:
     easy_steps: int = 1300
     clean_steps: int = 1000
     ramp: int = 600
-    spoilt: float = 0.5
+    spoilt: float = 0.4
     seed: int = 0
 
     def hastened(self, share: float) -> "AudioBatches":

@@ -244,22 +244,25 @@ class ImageStage:
         )
         return exact + self.config.chinese_weight * chinese + self.config.kind_weight * kinds
 
-    def vectors(self, rows: NDArray[np.int64]) -> Tensor:
-        """Unit vectors of stored views."""
-        parts = []
-        for start in range(0, len(rows), 256):
-            chosen = rows[start : start + 256]
-            tokens = torch.from_numpy(self.features.tokens[chosen].astype(np.float32)).to(self.device)
-            pooled = torch.from_numpy(self.features.pooled[chosen].astype(np.float32)).to(self.device)
-            parts.append(F.normalize(self.module(tokens, pooled)[0], dim=-1).cpu())
-        return torch.cat(parts)
-
     def evaluate(self) -> dict[str, float]:
         figures: dict[str, float] = {}
         for name, check in self.checks.items():
-            scores = self.vectors(check.rows) @ torch.from_numpy(check.gallery).T
+            scores = head_vectors(self.module, self.features, check.rows) @ torch.from_numpy(check.gallery).T
             figures |= {f"{name} {k}": v for k, v in recalls(scores, check.label).items()}
         return figures
+
+
+@torch.inference_mode()
+def head_vectors(head: ImageHead, features: FeatureSet, rows: NDArray[np.int64]) -> Tensor:
+    """Unit vectors ``[n, d]`` of stored views."""
+    device = head.position.device
+    parts = []
+    for start in range(0, len(rows), 256):
+        chosen = rows[start : start + 256]
+        tokens = torch.from_numpy(features.tokens[chosen].astype(np.float32)).to(device)
+        pooled = torch.from_numpy(features.pooled[chosen].astype(np.float32)).to(device)
+        parts.append(F.normalize(head(tokens, pooled)[0], dim=-1).cpu())
+    return torch.cat(parts)
 
 
 def _each_positive(logits_bn: Tensor, positive_bn: Tensor) -> Tensor:
