@@ -46,6 +46,7 @@ def test_there_are_as_many_views_as_asked_for(plan: list[ViewSpec]) -> None:
     assert Counter((view.split, view.kind) for view in plan) == {
         ("train", "plain"): drawings + len(CLIPART),
         ("train", "varied"): 2 * drawings + len(CLIPART),
+        ("train", "inked"): 2 * drawings,
         ("train", "coloured"): 40,
         ("train", "scene"): 30,
         ("validation", "plain"): len(THINGS) + 1,
@@ -67,7 +68,7 @@ def test_a_plan_survives_the_disk(plan: list[ViewSpec], tmp_path: Path) -> None:
 
 def test_every_kind_of_view_can_be_painted_again(gallery: Gallery, plan: list[ViewSpec]) -> None:
     config, concepts = ViewConfig(side=32), tiny_concepts()
-    for kind in ("plain", "varied", "coloured", "scene"):
+    for kind in ("plain", "varied", "inked", "coloured", "scene"):
         spec = next(view for view in plan if view.kind == kind)
         picture = paint(spec, gallery, concepts, config)
         assert (picture.shape, picture.dtype) == ((32, 32, 3), np.uint8)

@@ -10,6 +10,7 @@ from chiasm.data.builders.views import (
     Pixels,
     ViewConfig,
     coloured_view,
+    inked_view,
     make_background,
     plain_view,
     scene_view,
@@ -21,6 +22,7 @@ SMALL = ViewConfig(side=48)
 Paint = Callable[[np.random.Generator], Pixels]
 PAINTERS: dict[str, Paint] = {
     "varied": lambda rng: varied_view(disc(), rng, SMALL, may_flip=True),
+    "inked": lambda rng: inked_view(disc(), rng, SMALL, may_flip=True),
     "coloured": lambda rng: coloured_view(disc(), "green", rng, SMALL),
     "scene": lambda rng: scene_view([(disc(), 0.5, 0.3, 0.5), (disc(), 0.4, 0.7, 0.5)], rng, SMALL),
     "background": lambda rng: np.asarray(make_background(rng, 48)),
@@ -45,6 +47,19 @@ def test_painting_leaves_the_sprite_as_it_is() -> None:
             sprite, np.random.default_rng(seed), ViewConfig(side=32, posterise=1, outline=1), may_flip=True
         )
     np.testing.assert_array_equal(sprite, before)
+
+
+def test_line_art_has_a_dark_edge_and_few_colours() -> None:
+    y, x = np.mgrid[:160, :160] - 79.5
+    ball = np.zeros((160, 160, 4), np.uint8)
+    ball[..., :3] = (255 - np.hypot(x - 20, y - 20)).clip(60, 255).astype(np.uint8)[..., None]  # shaded
+    ball[..., 3] = np.where(np.hypot(x, y) < 70, 255, 0)
+    for seed in range(8):
+        view = inked_view(ball, np.random.default_rng(seed), ViewConfig(side=160), may_flip=False)
+        inside = view[60:100, 60:100].reshape(-1, 3)
+        assert view.min() < 60, "strokes"
+        assert view[0, 0].min() == 255
+        assert len(np.unique(inside, axis=0)) < 40 < len(np.unique(ball[60:100, 60:100, 0]))
 
 
 def test_the_plain_view_is_the_sprite_on_white() -> None:

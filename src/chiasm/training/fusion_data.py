@@ -7,6 +7,7 @@ import numpy as np
 
 from chiasm.data.builders.palette import COLOURS
 from chiasm.data.builders.parallel import with_article
+from chiasm.data.builders.plan import ALONE
 from chiasm.data.splits import held_out
 from chiasm.training.corpus import Corpus
 from chiasm.training.features import FeatureSet
@@ -20,7 +21,7 @@ def fusion_material(corpus: Corpus, features: FeatureSet) -> dict[str, Any]:
     pictures: dict[int, list[int]] = defaultdict(list)
     for row, number in enumerate(features.views):
         view = plan[number]
-        if view.split == "train" and view.kind in {"plain", "varied"} and view.placed[0].concept >= 0:
+        if view.split == "train" and view.kind in ALONE and view.placed[0].concept >= 0:
             pictures[view.placed[0].concept].append(row)
     chosen = sorted(pictures)
     place = {concept: i for i, concept in enumerate(chosen)}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from chiasm.data.builders.concepts import Concept
 from chiasm.data.builders.palette import COLOURS
 from chiasm.data.builders.parallel import with_article
-from chiasm.data.builders.plan import Placed, ViewSpec
+from chiasm.data.builders.plan import ALONE, Placed, ViewSpec
 from chiasm.data.builders.wordnet import ancestors, load_hypernyms, load_lemmas
 from chiasm.data.splits import held_out
 from chiasm.training.corpus import Corpus
@@ -41,7 +41,7 @@ def image_targets(corpus: Corpus, features: FeatureSet, encode: Encode) -> Image
     def named(family_is_clipart: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         pairs = []
         for row, view in rows:
-            if view.kind in {"plain", "varied"} and (view.placed[0].family == "clipart") == family_is_clipart:
+            if view.kind in ALONE and (view.placed[0].family == "clipart") == family_is_clipart:
                 first = view.placed[0]
                 name = titles[first.row] if family_is_clipart else concepts[first.concept].name
                 if name in index:

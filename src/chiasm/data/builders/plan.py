@@ -19,13 +19,16 @@ from chiasm.data.builders.views import (
     Pixels,
     ViewConfig,
     coloured_view,
+    inked_view,
     plain_view,
     scene_view,
     varied_view,
 )
 from chiasm.data.splits import held_out
 
-Kind = Literal["plain", "varied", "coloured", "scene"]
+Kind = Literal["plain", "varied", "inked", "coloured", "scene"]
+ALONE: frozenset[Kind] = frozenset({"plain", "varied", "inked"})
+"""Views of one thing as it is called."""
 # Mirrored, these would no longer show what they are called.
 _HANDED = (
     "left",
@@ -76,6 +79,7 @@ class PlanConfig:
 
     varied_per_icon: int = 3
     varied_per_clipart: int = 0
+    inked_per_icon: int = 2
     coloured: int = 6000
     scenes: int = 9000
     held_scenes: int = 1000
@@ -111,9 +115,10 @@ def paint(spec: ViewSpec, gallery: Gallery, concepts: list[Concept], config: Vie
     sprite = gallery.sprite(first.family, first.row)
     if spec.kind == "plain":
         return plain_view(sprite, config.side)
-    if spec.kind == "varied":
+    if spec.kind in {"varied", "inked"}:
         name = concepts[first.concept].name if first.concept >= 0 else ""
-        return varied_view(sprite, rng, config, may_flip=not any(word in name for word in _HANDED))
+        view = varied_view if spec.kind == "varied" else inked_view
+        return view(sprite, rng, config, may_flip=not any(word in name for word in _HANDED))
     if spec.kind == "coloured":
         return coloured_view(sprite, first.colour or "red", rng, config)
     members = [(gallery.sprite(p.family, p.row), p.scale, p.x, p.y) for p in spec.placed]
@@ -156,12 +161,19 @@ def make_plan(gallery: Gallery, concepts: list[Concept], config: PlanConfig) -> 
     for placed in clipart:
         add("plain", "train", placed)
     _add_varied(plan, clipart, rng, config.varied_per_clipart)
+    _add_varied(plan, train, rng, config.inked_per_icon, "inked")
     return plan
 
 
-def _add_varied(plan: list[ViewSpec], drawings: list[Placed], rng: np.random.Generator, times: int) -> None:
+def _add_varied(
+    plan: list[ViewSpec],
+    drawings: list[Placed],
+    rng: np.random.Generator,
+    times: int,
+    kind: Literal["varied", "inked"] = "varied",
+) -> None:
     for _ in range(times):
-        plan.extend(ViewSpec("varied", "train", int(rng.integers(2**31)), (d,)) for d in drawings)
+        plan.extend(ViewSpec(kind, "train", int(rng.integers(2**31)), (d,)) for d in drawings)
 
 
 def _scene(drawings: list[Placed], rng: np.random.Generator) -> tuple[Placed, ...]:

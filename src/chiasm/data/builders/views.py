@@ -54,6 +54,16 @@ def varied_view(sprite: Pixels, rng: Generator, config: ViewConfig, *, may_flip:
     return _light(_compose(background, [(np.asarray(picture), scale, *place)]), rng, c)
 
 
+def inked_view(sprite: Pixels, rng: Generator, config: ViewConfig, *, may_flip: bool) -> Pixels:
+    """The sprite as line art: dark strokes around a few flat colours, on white."""
+    picture = Image.fromarray(_outlined(_flat(sprite, rng), rng), "RGBA")
+    if may_flip and rng.random() < config.flip:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    scale = 0.94 if rng.random() < 0.6 else rng.uniform(config.min_scale, 1.0)
+    background = Image.new("RGB", (config.side, config.side), "white")
+    return _compose(background, [(np.asarray(picture), scale, 0.5, 0.5)])
+
+
 def coloured_view(sprite: Pixels, colour: str, rng: Generator, config: ViewConfig) -> Pixels:
     """The sprite dyed in one of :data:`palette.COLOURS`, on a quiet background."""
     dyed = recolour(sprite, COLOURS[colour].rgb, rng)
@@ -124,6 +134,13 @@ def _restyle(sprite: Pixels, rng: Generator, c: ViewConfig) -> Pixels:
     if rng.random() < c.outline:
         out = _outlined(out, rng)
     return out
+
+
+def _flat(sprite: Pixels, rng: Generator) -> Pixels:
+    """Three to six colours without shading."""
+    blurred = Image.fromarray(sprite[..., :3], "RGB").filter(ImageFilter.MedianFilter(5))
+    flat = blurred.quantize(int(rng.integers(3, 7)), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return np.concatenate([np.asarray(flat.convert("RGB")), sprite[..., 3:]], axis=2)
 
 
 def _outlined(sprite: Pixels, rng: Generator) -> Pixels:

@@ -46,7 +46,7 @@ class AudioBatches:
     Attributes:
         speech: clips of speech. easy: those of a few names, or None. sounds: other sounds, or None.
         size: clips a batch. sound_share: of it, sounds. max_frames: longer clips are cut.
-        easy_steps: steps with ``easy`` alone; after them two in three.
+        easy_steps: steps with ``easy`` alone; after them every other one.
         clean_steps: steps before anything is spoilt. ramp: steps from there until ``spoilt`` of the batches
         are.
     """
@@ -57,7 +57,7 @@ class AudioBatches:
     size: int = 48
     sound_share: float = 0.12
     max_frames: int = 400
-    easy_steps: int = 1300
+    easy_steps: int = 600
     clean_steps: int = 1000
     ramp: int = 600
     spoilt: float = 0.4
@@ -71,7 +71,7 @@ class AudioBatches:
     def batch(self, step: int) -> AudioBatch:
         """The batch of a step (0, 1, …)."""
         pool, rank = divmod(step, _POOL)
-        easy = self.easy is not None and (step < self.easy_steps or step % 3 > 0)
+        easy = self.easy is not None and (step < self.easy_steps or step % 2 == 1)
         shard = self.easy if easy and self.easy is not None else self.speech
         sounds = round(self.size * self.sound_share) if self.sounds is not None else 0
         picked = _sorted_share(shard, self.size - sounds, (self.seed, 0, pool), rank)
