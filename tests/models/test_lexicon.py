@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from chiasm.errors import CheckpointError
+from chiasm.modality import Modality
+from chiasm.models.mini.audio import AudioOutput
 from chiasm.models.mini.lexicon import Heard, Lexicon, english_share, soften_tones
-from chiasm.models.mini.listener import ListenerConfig, mix
+from chiasm.models.mini.listener import LexiconListener, ListenerConfig, mix
 from chiasm.models.mini.phonemes import (
     BLANK,
     UNITS,
@@ -15,6 +17,7 @@ from chiasm.models.mini.phonemes import (
     pronunciations,
     words,
 )
+from chiasm.preprocess.prepared import PreparedPart
 
 
 def spelt(units):
@@ -194,3 +197,31 @@ def test_who_is_sure_decides():
 def test_the_english_recogniser_has_no_say_in_chinese():
     assert decide(english=0.1)[2] == 0
     assert decide(transcript=None)[2] == 0
+
+
+def test_all_that_the_recogniser_may_have_heard_counts_by_its_share(lexicon):
+    class Axes:
+        """Text vectors that are the axis of the first token id."""
+
+        def text_vectors(self, ids):
+            return torch.stack([unit(int(row[0])) for row in ids])
+
+    part = PreparedPart(
+        Modality.AUDIO,
+        {
+            "transcript_ids": np.array([1, 9, 2], np.int32),
+            "transcript_lengths": np.array([2, 1], np.int32),
+            "transcript_shares": np.array([0.75, 0.25], np.float32),
+            "transcript_confidence": np.array([1.0], np.float32),
+        },
+        0,
+        1.0,
+    )
+    logs = torch.full((1, 10, len(UNITS)), -9.0)
+    logs[:, :, 1] = 9.0  # an English phoneme
+    output = AudioOutput(unit(0)[None], unit(0)[None, None], logs, torch.tensor([10]), torch.tensor([9.0]))
+    config = ListenerConfig(spelt=0.0)
+    listener = LexiconListener(lexicon, lambda text: np.array([3], np.int32), config)
+    vector = listener.decide(output, [part], Axes())[0]
+    assert vector[1] == pytest.approx(3 * float(vector[2]), rel=1e-5)
+    assert vector[3] == 0

@@ -15,6 +15,7 @@ from chiasm.preprocess import (
     Preprocessor,
     TextPreprocess,
 )
+from chiasm.preprocess.recognise import Transcript
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "apple", "猫"]
 
@@ -46,7 +47,9 @@ def describe(**changes) -> ModelDescription:
 class Hears:
     def hear(self, samples):
         assert samples.dtype == np.float32
-        return ("red apple", 0.75) if samples.any() else None
+        if not samples.any():
+            return None
+        return Transcript(("red apple", "apple"), (0.75, 0.25), 0.75)
 
 
 def tone(seconds: float, rate: int = 16_000, amplitude: float = 0.5) -> Audio:
@@ -91,7 +94,9 @@ def test_a_sound_becomes_a_spectrogram_with_what_was_heard_in_it():
     part = prepare(item_of(tone(2.0, rate=44_100))).parts[0]
     assert part.arrays["log_mel"].shape == (1 + 32_000 // 200, 64)
     assert part.arrays["log_mel"].dtype == np.float32
-    assert part.arrays["transcript_ids"].tolist() == [2, 5, 6, 3]
+    assert part.arrays["transcript_ids"].tolist() == [2, 5, 6, 3, 2, 6, 3]
+    assert part.arrays["transcript_lengths"].tolist() == [4, 3]
+    assert part.arrays["transcript_shares"].tolist() == [0.75, 0.25]
     assert part.arrays["transcript_confidence"].tolist() == [0.75]
     silent = prepare(item_of(Audio(np.zeros(8000, np.float32), 8000))).parts[0]
     assert set(silent.arrays) == {"log_mel"}

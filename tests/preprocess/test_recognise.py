@@ -28,7 +28,7 @@ def recogniser():
 def test_a_word_of_the_lexicon_is_heard(recogniser, word):
     heard = recogniser.hear(said(word))
     assert heard is not None
-    assert heard.text == word
+    assert heard.texts[0] == word
     assert heard.confidence > 0.5
 
 
@@ -39,7 +39,15 @@ def test_what_was_heard_before_and_silence_around_change_nothing(recogniser):
     recogniser.hear(said("newspaper"))
     assert recogniser.hear(sound) == first
     silence = np.zeros(16_000, np.float32)
-    assert recogniser.hear(np.concatenate([silence, sound, silence])).text == "butterfly"
+    assert recogniser.hear(np.concatenate([silence, sound, silence])).texts[0] == "butterfly"
+
+
+@needs_flite
+def test_what_it_may_have_been_has_shares_of_one(recogniser):
+    heard = recogniser.hear(said("butterfly"))
+    assert len(heard.texts) == len(heard.shares) == len(set(heard.texts)) <= 5
+    assert sum(heard.shares) == pytest.approx(1.0)
+    assert list(heard.shares) == sorted(heard.shares, reverse=True)
 
 
 @needs_flite
@@ -54,7 +62,7 @@ def test_threads_share_the_decoders(recogniser):
         thread.start()
     for thread in threads:
         thread.join()
-    assert {word: transcript.text for word, transcript in heard.items()} == {word: word for word in WORDS}
+    assert {word: transcript.texts[0] for word, transcript in heard.items()} == {word: word for word in WORDS}
 
 
 def test_silence_clicks_and_an_empty_lexicon_give_nothing(recogniser):

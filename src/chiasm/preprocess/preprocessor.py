@@ -15,6 +15,7 @@ from chiasm.preprocess.audio import AudioPreprocessor
 from chiasm.preprocess.description import ModelDescription
 from chiasm.preprocess.image import ImagePreprocessor
 from chiasm.preprocess.prepared import PreparedItem, PreparedPart
+from chiasm.preprocess.recognise import Transcript
 from chiasm.preprocess.text import TextPreprocessor
 from chiasm.preprocess.video import VideoPreprocessor
 
@@ -24,8 +25,8 @@ RECOGNISER_RATE = 16_000
 class Recogniser(Protocol):
     """Whatever hears words in sound."""
 
-    def hear(self, samples: NDArray[np.float32]) -> tuple[str, float] | None:
-        """The words in mono float32 samples at 16 kHz and a confidence in [0, 1]; ``None`` without words."""
+    def hear(self, samples: NDArray[np.float32]) -> Transcript | None:
+        """The words in mono float32 samples at 16 kHz; ``None`` without words."""
 
 
 class Preprocessor:
@@ -110,10 +111,12 @@ class Preprocessor:
         heard = self._recogniser.hear(samples)
         if heard is None:
             return {}
-        words, confidence = heard
+        ids = [self._text(words)[0] for words in heard.texts]
         return {
-            "transcript_ids": self._text(words)[0],
-            "transcript_confidence": np.asarray([confidence], np.float32),
+            "transcript_ids": np.concatenate(ids),
+            "transcript_lengths": np.asarray([len(row) for row in ids], np.int32),
+            "transcript_shares": np.asarray(heard.shares, np.float32),
+            "transcript_confidence": np.asarray([heard.confidence], np.float32),
         }
 
     def _sound_cost(self, samples: NDArray[np.float32]) -> float:

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,15 +19,24 @@ from numpy.typing import NDArray
 
 _RATE = 16_000
 _FRAME = 160  # 10 ms
+_BEST = 5  # phrases that may have been said
+_LOOKED_AT = 40  # paths through the lattice: most of them say the same words with other pauses
+_SHARPNESS = 60.0  # of the decoder's scores, which are the exponential of scaled log-likelihoods
 _SURE = 0.5  # pocketsphinx's posterior of a phrase without a rival
 _NOTHING = "silence"  # what a grammar without a phrase listens for
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
 class Transcript(NamedTuple):
-    """What was heard: a phrase of the lexicon, and how sure the recogniser is (0 to 1)."""
+    """What was heard.
 
-    text: str
+    Attributes:
+        texts: phrases of the lexicon, the likeliest first. shares: of the probability, in all 1.
+        confidence: how sure the recogniser is that a phrase was said, 0 to 1.
+    """
+
+    texts: tuple[str, ...]
+    shares: tuple[float, ...]
     confidence: float
 
 
@@ -151,4 +161,12 @@ def _decode(decoder: Any, samples: NDArray[np.int16]) -> Transcript | None:
     best = decoder.hyp()
     if best is None or not best.hypstr:
         return None
-    return Transcript(best.hypstr, float(min(1.0, best.prob / _SURE)))
+    scores: dict[str, float] = {}
+    for path in islice(decoder.nbest(), _LOOKED_AT):
+        if path is not None and path.hypstr:
+            scores.setdefault(path.hypstr, path.score)
+    texts = list(dict.fromkeys([best.hypstr, *scores]))[:_BEST]
+    highest = max(scores.values(), default=1.0)
+    weights = [(scores.get(text, highest) / highest) ** _SHARPNESS for text in texts]
+    shares = tuple(weight / sum(weights) for weight in weights)
+    return Transcript(tuple(texts), shares, float(min(1.0, best.prob / _SURE)))

@@ -63,7 +63,7 @@ def mix(
 
     Args:
         own: unit vector [d] of the tower. spelt: unit text vectors [n, d] of ``heard``.
-        transcript: unit text vector [d] of the recogniser's words or None, with its confidence.
+        transcript: vector [d] of the recogniser's words, at most of length 1, or None; with its confidence.
         speech: probability that this is speech. english: share of English in it.
 
     Returns:
@@ -125,14 +125,13 @@ class LexiconListener:
                 if speech[row] > 0.5
                 else []
             )
-            ids = part.arrays.get("transcript_ids")
-            sure = float(part.arrays["transcript_confidence"][0]) if ids is not None else 0.0
+            transcript, sure = _transcript(part, model)
             vectors.append(
                 mix(
                     own[row],
                     self._vectors([phrase.text for phrase in heard], model).to(own),
                     heard,
-                    model.text_vectors([ids])[0].to(own) if ids is not None else None,
+                    transcript.to(own) if transcript is not None else None,
                     sure,
                     speech=speech[row],
                     english=english_share(spelling),
@@ -154,3 +153,14 @@ class LexiconListener:
                 while len(self._known) > _CACHED:
                     self._known.popitem(last=False)
         return torch.stack([known[text] for text in texts]) if texts else torch.zeros(0)
+
+
+def _transcript(part: PreparedPart, model: TextVectors) -> tuple[Tensor | None, float]:
+    """The vectors of all that the recogniser may have heard, by their shares, and its confidence."""
+    ids = part.arrays.get("transcript_ids")
+    if ids is None:
+        return None, 0.0
+    phrases = np.split(ids, np.cumsum(part.arrays["transcript_lengths"])[:-1])
+    vectors = model.text_vectors(phrases)
+    shares = torch.from_numpy(part.arrays["transcript_shares"]).to(vectors)
+    return shares @ vectors, float(part.arrays["transcript_confidence"][0])
