@@ -47,8 +47,8 @@ class AudioBatches:
         speech: clips of speech. easy: those of a few names, or None. sounds: other sounds, or None.
         size: clips a batch. sound_share: of it, sounds. max_frames: longer clips are cut.
         easy_steps: steps with ``easy`` alone; after them every other one.
-        clean_steps: steps before anything is spoilt. ramp: steps from there until ``spoilt`` of the batches
-        are.
+        clean_steps: steps before anything is spoilt. ramp: steps from there until ``spoilt`` of the batches are.
+        hardest: how far changes go at most, of 1; a tower that hears a name a few dozen times has no use for more.
     """
 
     speech: MelShard
@@ -60,7 +60,8 @@ class AudioBatches:
     easy_steps: int = 600
     clean_steps: int = 1000
     ramp: int = 600
-    spoilt: float = 0.4
+    spoilt: float = 0.25
+    hardest: float = 0.7
     seed: int = 0
 
     def hastened(self, share: float) -> "AudioBatches":
@@ -76,7 +77,7 @@ class AudioBatches:
         sounds = round(self.size * self.sound_share) if self.sounds is not None else 0
         picked = _sorted_share(shard, self.size - sounds, (self.seed, 0, pool), rank)
         random = np.random.default_rng((self.seed, 2, step))
-        hard = min(1.0, 0.15 + 0.85 * step / max(1, self.clean_steps + self.ramp))
+        hard = min(self.hardest, 0.15 + 0.85 * step / max(1, self.clean_steps + self.ramp))
         log_mel, lengths = stretch(shard, picked, random, max_frames=self.max_frames, hard=hard)
         labels = shard.labels[picked]
         if self.sounds is not None:
