@@ -47,8 +47,9 @@ class AudioBatches:
         speech: clips of speech. easy: those of a few names, or None. sounds: other sounds, or None.
         size: clips a batch. sound_share: of it, sounds. max_frames: longer clips are cut.
         easy_steps: steps with ``easy`` alone; after them every other one.
-        clean_steps: steps before anything is spoilt. ramp: steps from there until ``spoilt`` of the batches are.
-        hardest: how far changes go at most, of 1; a tower that hears a name a few dozen times has no use for more.
+        clean_steps: steps before anything is spoilt. ramp: steps from there until ``spoilt`` of the batches
+        are. hardest: how far changes go at most, of 1; a tower that hears a name a few dozen times has no use
+        for more.
     """
 
     speech: MelShard
