@@ -1,12 +1,14 @@
 import ctypes.util
+import os
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chiasm.data.builders import sounds
+from chiasm.data.builders import corpus, sounds
 from chiasm.data.builders.lexicon import Concept, load_concepts
+from chiasm.data.builders.mels import read_shard
 from chiasm.data.builders.noises import NOISES
 from chiasm.data.builders.speech import espeak, trim, voices
 from chiasm.data.builders.spoken import phrases_of, read_phrases, write_phrases
@@ -137,3 +139,18 @@ def test_no_pitch_of_the_test_is_ever_trained_on():
             sounds.play(font, violin, split, rng)
             heard[split] |= {key % 12 for key in font.keys}
     assert all(not heard[a] & heard[b] for a, b in combinations(sounds.SPLITS, 2))
+
+
+@needs_espeak
+def test_rounds_are_spoken_in_processes_of_their_own_by_other_voices(tmp_path):
+    phrases = phrases_of(
+        [Concept(en=(en,), zh=(zh,), category="animal") for en, zh in (("cat", "猫"), ("horse", "马"))]
+    )
+    write_phrases(tmp_path / "phrases.json", phrases)
+    before = dict(os.environ)
+    corpus._speak_rounds(tmp_path, [0, 1], jobs=2)
+    assert dict(os.environ) == before
+    first, second = (read_shard(tmp_path / f"train-{n:02d}") for n in (0, 1))
+    trained = [n for n, phrase in enumerate(phrases) if not phrase.held_out]
+    assert sorted(first.labels) == sorted(second.labels) == trained
+    assert not np.array_equal(first.voices, second.voices)

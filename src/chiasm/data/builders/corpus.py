@@ -1,6 +1,9 @@
 """Build the whole corpus of the default model in one folder; what is there already is not built again."""
 
-from collections.abc import Callable
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from chiasm.data.builders import lexicon, spoken
@@ -12,6 +15,7 @@ from chiasm.data.builders.sources import Sources, bring
 
 SPOKEN_ROUNDS = 4
 """How many times every name is spoken, each time by other voices."""
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FAMILIES = (*TRAIN_FAMILIES, VALIDATION_FAMILY, TEST_FAMILY, "clipart")
 
 
@@ -38,11 +42,11 @@ def build(folder: Path, *, jobs: int, say: Callable[[str], None] = print) -> dic
     plan_path = folder / "plan.jsonl"
     if not plan_path.exists():
         save_plan(make_plan(Gallery(folder / "pictures"), concepts, PlanConfig()), plan_path)
-    counts |= _build_audio(folder / "audio", sources, say)
+    counts |= _build_audio(folder / "audio", sources, jobs, say)
     return counts
 
 
-def _build_audio(folder: Path, sources: Sources, say: Callable[[str], None]) -> dict[str, int]:
+def _build_audio(folder: Path, sources: Sources, jobs: int, say: Callable[[str], None]) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     phrase_path = folder / "phrases.json"
     if not phrase_path.exists():
@@ -52,12 +56,30 @@ def _build_audio(folder: Path, sources: Sources, say: Callable[[str], None]) -> 
         spoken.build_checks(folder, phrases)
         # Written last: a folder that has it holds the checks too.
         spoken.write_phrases(phrase_path, phrases)
-    phrases = spoken.read_phrases(phrase_path)
-    for number in range(SPOKEN_ROUNDS):
-        if not (folder / f"train-{number:02d}.npz").exists():
-            say(f"speech: round {number + 1} of {SPOKEN_ROUNDS}")
-            spoken.build_round(folder, phrases, number)
+    missing = [n for n in range(SPOKEN_ROUNDS) if not (folder / f"train-{n:02d}.npz").exists()]
+    if missing:
+        say(f"speech: {len(missing)} rounds")
+        _speak_rounds(folder, missing, jobs)
     if not (folder / "sounds.json").exists():
         say("sounds")
         build_sounds(folder)
-    return {"phrases": len(phrases)}
+    return {"phrases": len(spoken.read_phrases(phrase_path))}
+
+
+def _speak_rounds(folder: Path, numbers: Sequence[int], jobs: int) -> None:
+    """Each round in a process of its own: espeak keeps global state, and a process may have only one. They
+    share the cores, so each one's matrix products stay on one thread."""
+    threads = {name: os.environ.get(name) for name in _THREADS}
+    os.environ |= dict.fromkeys(_THREADS, "1")  # read when a new process loads its libraries
+    try:
+        with ProcessPoolExecutor(min(jobs, len(numbers)), multiprocessing.get_context("spawn")) as pool:
+            list(pool.map(_speak_round, [folder] * len(numbers), numbers))
+    finally:
+        for name, value in threads.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _speak_round(folder: Path, number: int) -> None:
+    spoken.build_round(folder, spoken.read_phrases(folder / "phrases.json"), number)
