@@ -171,6 +171,8 @@ def test_labels_by_themselves_need_not_sum_to_one(model: chiasm.Model) -> None:
         ([], {"multi_label": True}, "labels"),
         (["cat", "dog"], {"template": "a photo"}, "template"),
         (["cat", "dog"], {"template": []}, "template"),
+        (["cat", "dog"], {"template": 5}, "template"),
+        (["cat", "dog"], {"template": [b"{}"]}, "template"),
         (["cat", 3], {}, "labels[1]"),
     ],
 )

@@ -234,7 +234,10 @@ def _prompts(label: object, template: str | Sequence[str] | None) -> list[object
         templates: Sequence[str] = TEMPLATES_ZH if chinese else TEMPLATES_EN
     else:
         templates = [template] if isinstance(template, str) else template
-    if not templates or any(_PLACE not in text for text in templates):
+    fine = isinstance(templates, Sequence) and all(
+        isinstance(text, str) and _PLACE in text for text in templates
+    )
+    if not templates or not fine:
         raise InvalidInput(
             f"expected templates with {{}} where the label goes, got {template!r}",
             f"模板应含 {{}}（标签所在处），实际为 {template!r}",

@@ -65,19 +65,21 @@ class Audio:
                 f"采样应为 [-1, 1] 内的浮点数，实际类型为 {samples.dtype}",
                 param="samples",
             )
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+            samples = np.ascontiguousarray(samples, dtype=np.float32)
         if not np.isfinite(samples).all():
             raise InvalidInput(
                 "expected finite samples, got NaN or infinity",
                 "采样应为有限数，实际含有 NaN 或无穷大",
                 param="samples",
             )
-        if not 8_000 <= self.rate <= 192_000:
+        if not _is_number(self.rate) or not 8_000 <= self.rate <= 192_000:
             raise InvalidInput(
-                f"expected a rate of 8000 to 192000 Hz, got {self.rate}",
-                f"采样率应为 8000 至 192000 Hz，实际为 {self.rate}",
+                f"expected a rate of 8000 to 192000 Hz, got {self.rate!r}",
+                f"采样率应为 8000 至 192000 Hz，实际为 {self.rate!r}",
                 param="rate",
             )
-        object.__setattr__(self, "samples", np.ascontiguousarray(samples, dtype=np.float32))
+        object.__setattr__(self, "samples", samples)
 
     @property
     def seconds(self) -> float:
@@ -97,10 +99,10 @@ class Video:
 
     def __post_init__(self) -> None:
         _expect_rgb(self.frames, "frames", 4)
-        if not 0 < self.fps <= 1000:
+        if not _is_number(self.fps) or not 0 < self.fps <= 1000:
             raise InvalidInput(
-                f"expected fps in (0, 1000], got {self.fps}",
-                f"帧率应在 (0, 1000] 内，实际为 {self.fps}",
+                f"expected fps in (0, 1000], got {self.fps!r}",
+                f"帧率应在 (0, 1000] 内，实际为 {self.fps!r}",
                 param="fps",
             )
 
@@ -115,6 +117,14 @@ class Url:
     """An http(s) or data address whose content is to be fetched and decoded."""
 
     address: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.address, str):
+            raise InvalidInput(
+                f"expected an address as a str, got {type(self.address).__name__}",
+                f"地址应为 str，实际为 {type(self.address).__name__}",
+                param="address",
+            )
 
 
 Part = Text | Image | Audio | Video
@@ -157,3 +167,7 @@ def _expect_rgb(array: NDArray[Any], name: str, ndim: int) -> None:
             f"应为形状 {shape}（各维均大于 0）的 uint8，实际为 {array.dtype} {list(array.shape)}",
             param=name,
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

@@ -54,7 +54,10 @@ class EngineSettings:
         default=512.0, metadata={"help": "queued cost beyond which new work gets 503"}
     )
     max_batch_cost: float = field(default=32.0, metadata={"help": "cost of one batch"})
-    max_wait: float = field(default=0.002, metadata={"help": "seconds an item may wait for company"})
+    max_wait: float = field(
+        default=0.002,
+        metadata={"help": "seconds an item may wait for company, while requests come side by side"},
+    )
     cache_bytes: int = field(default=32 << 20, metadata={"help": "bytes of result cache; 0 turns it off"})
     stuck_seconds: float = field(
         default=120.0, metadata={"help": "seconds one batch may take before the engine counts as stuck"}

@@ -16,7 +16,9 @@ from chiasm.api.security import register_security
 from chiasm.api.uploads import StreamingRequest
 from chiasm.api.web import blueprint as web
 
-MAX_DECODE_THREADS = 8
+MIN_DECODE_THREADS, MAX_DECODE_THREADS = 4, 8
+SPARE_DECODE_THREADS = 2  # that one request leaves to the others
+FETCH_THREADS, FETCH_SHARE = 16, 4  # fetching mostly waits
 BLUEPRINTS = (
     health.blueprint,
     models.blueprint,
@@ -40,10 +42,13 @@ def create_app(context: ApiContext) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # nothing here answers other sites' pre-flights
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    threads = min(MAX_DECODE_THREADS, os.cpu_count() or 1)
+    decode_threads = min(MAX_DECODE_THREADS, max(MIN_DECODE_THREADS, os.cpu_count() or 1))
+    requests = max(1, context.settings.server.threads)
     app.extensions[EXTENSION] = ApiState(
         context=context,
-        pool=DecodePool(threads, max_waiting=2 * context.settings.limits.parts),
+        decoding=DecodePool(decode_threads, requests, share=decode_threads - SPARE_DECODE_THREADS),
+        # slow addresses must not get hold of all the threads that answer requests
+        fetching=DecodePool(FETCH_THREADS, max(1, requests // 2), share=FETCH_SHARE),
         uploads=UploadSlots(context.settings.limits.uploads),
         started_at=int(context.clock()),
     )

@@ -1,7 +1,9 @@
 """Request bodies: bounded, strict JSON; bounded multipart forms; then validated by a schema."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,9 +16,11 @@ from chiasm.api.validation import invalid
 from chiasm.errors import InvalidInput, TooLarge, UnsupportedMedia
 
 MAX_DEPTH = 32
+MAX_VALUES = 100_000  # in a JSON body; millions of tiny ones would hold up the whole process
 FORM_PARTS_EXTRA = 64  # fields of a form besides the parts of its input
 M = TypeVar("M", bound=BaseModel)
 _BOM = b"\xef\xbb\xbf"
+_STRING_OR_MARK = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)|[\[{,]', re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +69,13 @@ def parse_json(data: bytes) -> Any:
 
     Raises:
         InvalidInput: anything else.
+        TooLarge: of more than :data:`MAX_VALUES` values.
     """
+    _check_values(data)
     try:
         value = msgspec.json.decode(data.removeprefix(_BOM))
     except UnicodeDecodeError as error:
-        raise _not_json(f"invalid UTF-8: {error.reason} at byte {error.start}", "含有无效的 UTF-8") from error
+        raise _not_utf8(data) from error
     except RecursionError as error:
         raise _too_deep() from error
     except (msgspec.MsgspecError, ValueError) as error:
@@ -162,6 +168,18 @@ def body_too_large(limit: int, setting: str) -> TooLarge:
     )
 
 
+def _check_values(data: bytes) -> None:
+    """Before anything is built: the commas and brackets outside strings tell how many values there are."""
+    if sum(map(data.count, (b",", b"[", b"{"))) <= MAX_VALUES:
+        return
+    marks = (found for found in _STRING_OR_MARK.finditer(data) if data[found.start()] != ord(b'"'))
+    if next(islice(marks, MAX_VALUES, None), None) is not None:
+        raise TooLarge(
+            f"expected JSON of at most {MAX_VALUES} values, got more",
+            f"JSON 最多包含 {MAX_VALUES} 个值，实际更多",
+        )
+
+
 def _check_depth(value: Any) -> None:
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
@@ -182,6 +200,16 @@ def _too_deep() -> InvalidInput:
         f"JSON 嵌套不得超过 {MAX_DEPTH} 层",
         code="invalid_json",
     )
+
+
+def _not_utf8(data: bytes) -> InvalidInput:
+    """The decoder counts from the string that it is in; the caller's place is in the whole body."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        where = f"invalid UTF-8: {error.reason} at byte {error.start}"
+        return _not_json(where, f"第 {error.start} 字节不是有效的 UTF-8")
+    return _not_json("invalid UTF-8", "含有无效的 UTF-8")
 
 
 def _not_json(en: str, zh: str) -> InvalidInput:

@@ -63,10 +63,16 @@ class UploadSlots:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiState:
-    """The context and what hangs on one application object."""
+    """The context and what hangs on one application object.
+
+    Attributes:
+        decoding: for inputs that are here.
+        fetching: for inputs that lie at an address and may be slow to come.
+    """
 
     context: ApiContext
-    pool: DecodePool
+    decoding: DecodePool
+    fetching: DecodePool
     uploads: UploadSlots
     started_at: int
 

@@ -42,9 +42,11 @@ def prepare(specs: list[ItemSpec]) -> list[PreparedItem]:
         ChiasmError: the first input that is wrong, named.
     """
     ready = context()
-    if all(part.kind == "text" for spec in specs for part in spec.parts):
+    kinds = {part.kind for spec in specs for part in spec.parts}
+    if kinds <= {"text"}:
         return [_prepare(ready, spec) for spec in specs]  # no I/O and no decoding: threads would only cost
-    return state().pool.map(lambda spec: _prepare(ready, spec), specs, seconds=seconds_left())
+    pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
+    return pool.map(lambda spec: _prepare(ready, spec), specs, seconds=seconds_left())
 
 
 def load_part(ready: ApiContext, spec: PartSpec) -> Part:
@@ -70,6 +72,10 @@ def _prepare(ready: ApiContext, spec: ItemSpec) -> PreparedItem:
         raise  # about the engine, not about the input
     except ChiasmError as error:
         raise error.at(spec.param) from None
+
+
+def _is_remote(spec: ItemSpec) -> bool:
+    return any(part.kind == "url" and part.value[:5].lower() != "data:" for part in spec.parts)
 
 
 def _source(ready: ApiContext, spec: PartSpec) -> bytes | Path:

@@ -51,6 +51,12 @@ def resolve(source: str | Path | None) -> Path:
                 param="model.source",
             )
         return folder
+    if not isinstance(source, str | Path):
+        raise CheckpointError(
+            f"expected the name or the folder of a model, got {type(source).__name__}",
+            f"应为模型名称或目录，实际为 {type(source).__name__}",
+            param="model.source",
+        )
     folder = Path(source).expanduser()
     if (folder / MANIFEST).is_file():
         return folder

@@ -24,6 +24,9 @@ def run_processes(settings: Settings, *, log: Callable[[str], None]) -> int:
 
 LEAN = {"MALLOC_ARENA_MAX": "2"}
 """glibc gives every thread an arena that never shrinks: hundreds of megabytes for nothing."""
+THREADED = {**LEAN, "OPENBLAS_NUM_THREADS": "1"}
+"""Where many threads prepare inputs side by side, a spectrogram's one small product must not be handed out to
+more of them: on a busy machine it then waits for the slowest."""
 
 
 def specs(settings: Settings, folder: Path) -> list[ProcessSpec]:
@@ -40,14 +43,14 @@ def specs(settings: Settings, folder: Path) -> list[ProcessSpec]:
             name="library",
             target="chiasm.worker:run_worker",
             args={"settings": settings, "address": library, "engine_address": engine},
-            env=LEAN,
+            env=THREADED,
             spawns=True,
         ),
         ProcessSpec(
             name="web",
             target="chiasm.api.server:run_web",
             args={"settings": settings, "engine": engine, "library": library},
-            env=LEAN,
+            env=THREADED,
             spawns=True,
         ),
     ]

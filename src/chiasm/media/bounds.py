@@ -61,9 +61,14 @@ def decoding(en: str, zh: str) -> Iterator[None]:
         ) from error
     except Exception as error:
         raise UnsupportedMedia(
-            f"expected an intact {en}, got one that cannot be decoded: {error}",
-            f"应为完好的{zh}，实际无法解码：{error}",
+            f"expected an intact {en}, got one that cannot be decoded: {_reason(error)}",
+            f"应为完好的{zh}，实际无法解码：{_reason(error)}",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without FFmpeg's numbers and the name of a file that has none."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 class Guarded(io.RawIOBase):

@@ -95,7 +95,12 @@ def from_base64(text: str, limits: Limits) -> bytes:
         if b"-" in data or b"_" in data:
             data = data.replace(b"-", b"+").replace(b"_", b"/")
         decoded = base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"expected base64, got a character that is not ASCII at position {error.start}",
+            f"应为 base64，实际第 {error.start} 个字符不是 ASCII",
+        ) from error
+    except binascii.Error as error:
         raise InvalidInput(
             f"expected base64, got something else: {error}", f"应为 base64，实际不是：{error}"
         ) from error

@@ -1,10 +1,12 @@
 """Bytes → upright RGB picture, by Pillow."""
 
 import io
+import re
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
 from PIL.Image import Transpose
 
 from chiasm.errors import TooLarge, UnsupportedMedia
@@ -31,6 +33,7 @@ _UPRIGHT: dict[int, Transpose] = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
+_PIXELS = re.compile(r"\((\d+ pixels)\)")  # in Pillow's own refusal
 _WHITE = (255, 255, 255, 255)
 
 
@@ -108,7 +111,13 @@ def _open(data: bytes, kind: MediaType, limits: Limits) -> Pillow.Image:
     try:
         picture = Pillow.open(io.BytesIO(data), formats=[_FORMATS[kind]])
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
-        raise _too_many_pixels(str(error), limits) from error
+        found = _PIXELS.search(str(error))
+        raise _too_many_pixels(found[1] if found else "more", limits) from error
+    except UnidentifiedImageError as error:
+        raise UnsupportedMedia(
+            f"expected an intact {_FORMATS[kind]} picture, got one whose header cannot be read",
+            f"应为完好的 {_FORMATS[kind]} 图片，实际无法读取文件头",
+        ) from error
     _check_pixels(picture.size, limits)
     return picture
 

@@ -68,7 +68,9 @@ class _Piece:
 class EmbedLane:
     """Queues, batches and computes; one thread. Thread-safe.
 
-    A batch that fails is tried again item by item, so that a bad item fails alone.
+    A batch that fails is tried again item by item, so that a bad item fails alone. A call waits for company
+    (``max_wait``) only while calls come side by side: one that comes alone, after another that came alone, is
+    computed at once.
 
     Args:
         model: computes; only ever called from the lane's thread.
@@ -94,6 +96,7 @@ class EmbedLane:
         self._changed = threading.Condition()
         self._stopping = False
         self._busy_since: float | None = None
+        self._company = False  # whether the last batch was of several calls
         self._counts: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="embed-lane", daemon=True)
 
@@ -196,9 +199,10 @@ class EmbedLane:
         while True:
             with self._changed:
                 now = self._clock()
-                batch = self._queue.take(now, hurry=self._stopping)
+                batch = self._queue.take(now, hurry=self._stopping or not self._company)
                 if batch.works:
                     self._busy_since = now
+                    self._company = len({work.group for work in batch.works}) > 1
                 elif not batch.expired:
                     if self._stopping:
                         return None

@@ -103,7 +103,7 @@ def file_thumbnail(file_id: str) -> Response:
     path = context().library.path_of(file_id)
     limits = context().settings.limits
     try:
-        [picture] = state().pool.map(
+        [picture] = state().decoding.map(
             lambda where: picture_at(where, limits, query.side, query.at), [path], seconds=seconds_left()
         )
     except ChiasmError as error:
