@@ -4,6 +4,7 @@ import threading
 import numpy as np
 import pytest
 
+from chiasm.preprocess import recognise
 from chiasm.preprocess.recognise import LexiconRecogniser, RecogniserConfig, grammar_phrases, sounding
 
 WORDS = ("september", "volleyball", "butterfly", "newspaper", "elephant")
@@ -48,6 +49,34 @@ def test_what_it_may_have_been_has_shares_of_one(recogniser):
     assert len(heard.texts) == len(heard.shares) == len(set(heard.texts)) <= 5
     assert sum(heard.shares) == pytest.approx(1.0)
     assert list(heard.shares) == sorted(heard.shares, reverse=True)
+
+
+def test_other_threads_go_on_while_it_listens(recogniser, monkeypatch):
+    """The decoder holds the global lock for as long as a piece takes; a sound is many pieces."""
+    pieces = []
+
+    class Decoder:
+        def activate_search(self, name):
+            self.search = name
+
+        def process_raw(self, data, full_utt=False):
+            pieces.append((len(data), self.search))
+
+        def get_cmn(self, update):
+            return "41.0"
+
+        def hyp(self):
+            return None
+
+        def __getattr__(self, name):
+            return lambda *_: None
+
+    monkeypatch.setattr(recognise, "_decoder", lambda phrases: Decoder())
+    tone = np.sin(np.arange(32_000, dtype=np.float32) / 9)
+    assert LexiconRecogniser(["apple"]).hear(tone) is None
+    searched = [size for size, search in pieces if search == "lexicon"]
+    assert max(searched) <= 2 * 16_000 / 20, "a twentieth of a second"
+    assert sum(searched) == pieces[0][0], "all of it"
 
 
 @needs_flite

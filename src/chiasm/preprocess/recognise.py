@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 _RATE = 16_000
 _FRAME = 160  # 10 ms
+_PIECE = 800  # 50 ms
 _BEST = 5  # phrases that may have been said
 _LOOKED_AT = 40  # paths through the lattice: most of them say the same words with other pauses
 _SHARPNESS = 60.0  # of the decoder's scores, which are the exponential of scaled log-likelihoods
@@ -134,8 +135,8 @@ def _decoder(phrases: Sequence[str]) -> Any:
         decoder = Decoder(hmm=str(model / "en-us"), dict=dictionary.name, lm=None, loglevel="FATAL")
     spoken = [phrase for phrase in phrases if known.issuperset(phrase.split())]
     rules = " | ".join(spoken) or _NOTHING
-    decoder.add_jsgf_string("lexicon", f"#JSGF V1.0;\ngrammar lexicon;\npublic <phrase> = {rules};")
-    decoder.activate_search("lexicon")
+    for name, phrase in (("lexicon", rules), ("nothing", _NOTHING)):
+        decoder.add_jsgf_string(name, f"#JSGF V1.0;\ngrammar {name};\npublic <phrase> = {phrase};")
     return decoder
 
 
@@ -154,9 +155,15 @@ def _pronunciations(path: Path, words: set[str], out: IO[str]) -> set[str]:
 
 
 def _decode(decoder: Any, samples: NDArray[np.int16]) -> Transcript | None:
-    decoder.reinit_feat()  # forget the means and the noise of the sound before
-    decoder.start_utt()
+    # The decoder holds Python's global lock while it works. Piece by piece, other threads come in between; so
+    # that this changes nothing, the cepstral mean of the whole is taken first, with nothing to search for.
+    _start(decoder, "nothing")
     decoder.process_raw(samples.tobytes(), full_utt=True)
+    mean = decoder.get_cmn(True)
+    decoder.end_utt()
+    _start(decoder, "lexicon", mean)
+    for start in range(0, len(samples), _PIECE):
+        decoder.process_raw(samples[start : start + _PIECE].tobytes())
     decoder.end_utt()
     best = decoder.hyp()
     if best is None or not best.hypstr:
@@ -170,3 +177,11 @@ def _decode(decoder: Any, samples: NDArray[np.int16]) -> Transcript | None:
     weights = [(scores.get(text, highest) / highest) ** _SHARPNESS for text in texts]
     shares = tuple(weight / sum(weights) for weight in weights)
     return Transcript(tuple(texts), shares, float(min(1.0, best.prob / _SURE)))
+
+
+def _start(decoder: Any, search: str, mean: str | None = None) -> None:
+    decoder.activate_search(search)
+    decoder.reinit_feat()  # forget the means and the noise of the sound before
+    if mean is not None:
+        decoder.set_cmn(mean)
+    decoder.start_utt()
