@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import typer
 
@@ -31,7 +32,11 @@ def commands(command: Any = None, path: tuple[str, ...] = ("chiasm",)) -> Iterat
 
 def helps(command: Any) -> Iterator[str]:
     yield command.help
-    yield from (parameter.help for parameter in command.params)
+    for parameter in (*command.params, command.get_help_option(click.Context(command))):
+        yield parameter.help
+        default = getattr(parameter, "show_default", None)
+        if isinstance(default, str) and (" " in default or default == "all"):  # words, not a value to type
+            yield default
     for child in getattr(command, "commands", {}).values():
         yield from helps(child)
 

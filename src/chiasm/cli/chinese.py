@@ -6,6 +6,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import click
+
 
 @cache
 def help_texts() -> Mapping[str, str]:
@@ -15,12 +17,15 @@ def help_texts() -> Mapping[str, str]:
 
 
 def translate(command: Any) -> None:
-    """Replace the help of a command, its options and its subcommands."""
+    """Replace the help of a command, its options, their defaults in words, and its subcommands."""
     texts = help_texts()
+    command.rich_markup_mode = None  # its tables cut text without spaces off instead of wrapping it
     if command.help:
         command.help = texts.get(command.help, command.help)
-    for parameter in command.params:
-        if getattr(parameter, "help", None):
-            parameter.help = texts.get(parameter.help, parameter.help)
+    for parameter in (*command.params, command.get_help_option(click.Context(command))):
+        for attribute in ("help", "show_default"):
+            text = getattr(parameter, attribute, None)
+            if isinstance(text, str):
+                setattr(parameter, attribute, texts.get(text, text))
     for subcommand in getattr(command, "commands", {}).values():
         translate(subcommand)
