@@ -85,3 +85,13 @@ def test_the_same_vector_says_nothing_about_relevance() -> None:
 def test_calibrating_twice_gives_the_same() -> None:
     made = [calibrate({"text": drawn(1, 40, 0.9)}, {"text": drawn(2, 80, 0.6)}, {}).pairs for _ in range(2)]
     assert made[0] == made[1]
+
+
+def test_what_is_nearly_the_same_thing_is_no_stranger() -> None:
+    """A library that has two kinds of everything: the other kind must not push the cut-off up."""
+    kinds = np.arange(2 * KINDS)
+    names = unit(np.repeat(CENTRES[:KINDS], 2, axis=0))  # labels 2k and 2k + 1 are called alike
+    noise = 0.1 * np.random.default_rng(41).standard_normal((2, *names.shape))
+    query, item = (Labelled(unit(names + each), kinds) for each in noise)
+    alone, told = (calibrate({"text": query}, {"text": item}, {}, given) for given in (None, names))
+    assert told.pairs["text>text"].cutoff < alone.pairs["text>text"].cutoff / 2

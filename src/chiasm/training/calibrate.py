@@ -11,6 +11,8 @@ from chiasm.library.relevance import Calibration, Pair, fit
 FALSE_RETURNS = 0.03
 """Share of queries without a match that one modality of a library may answer all the same."""
 RIDGE = 1e-7
+NEAR = 0.6
+"""Cosine of two names from which on one thing answers a question for the other: a red apple, an apple."""
 SIZES = (250, 1000)
 """Library sizes that the curves are fitted at."""
 
@@ -27,23 +29,29 @@ def calibrate(
     queries: Mapping[str, Labelled],
     items: Mapping[str, Labelled],
     background: Mapping[str, NDArray[np.float32]],
+    names: NDArray[np.float32] | None = None,
 ) -> Calibration:
     """Fit every "query>item" pair of modalities that the data has.
 
     Args:
-        queries, items: by modality; validation data, never test data. A key "text>text" holds what is for
-            that pair alone.
+        queries, items: by modality; validation data, never test data. A key "text>text" holds what the curve
+            of that pair alone is fitted to; its cut-off holds for both.
         background: by item modality, unit rows of other things.
+        names: unit vectors [labels, d] of what the labels stand for, zero for what is near to nothing;
+            without them only equal labels are near.
     """
     banks = Calibration(background=background)
     rng = np.random.default_rng(0)
     pairs: dict[str, Pair] = {}
-    names = [name for name in queries if ">" not in name]
-    for query_name in names:
+    for query_name in (name for name in queries if ">" not in name):
         for item_name in (name for name in items if ">" not in name):
             key = f"{query_name}>{item_name}"
-            query, item = queries.get(key, queries[query_name]), items.get(key, items[item_name])
-            pairs[key] = _fit_pair(banks, query, item, item_name, rng)
+            general = queries[query_name], items[item_name]
+            special = queries.get(key, general[0]), items.get(key, general[1])
+            pair = _fit_pair(banks, *special, item_name, rng)
+            sets = (special, general) if key in queries else (general,)
+            cutoff = max(_cutoff(pair, banks, *each, item_name=item_name, names=names) for each in sets)
+            pairs[key] = replace(pair, cutoff=cutoff)
     pairs["default"] = _typical(list(pairs.values()))
     return Calibration(pairs=pairs, background=background)
 
@@ -63,17 +71,27 @@ def _fit_pair(
         rows.append(tuple(a[fresh] for a in (cosines, z, count, match)))
     cosines, z, count, match = (np.concatenate(column) for column in zip(*rows, strict=True))
     # One pair in a thousand is a match: a penalty by example that suits balanced data would drown them.
-    pair = fit(cosines, z, count, match, ridge=RIDGE)
-    return replace(pair, cutoff=_cutoff(pair, banks, query, item, item_name))
+    return fit(cosines, z, count, match, ridge=RIDGE)
 
 
-def _cutoff(pair: Pair, banks: Calibration, query: Labelled, item: Labelled, item_name: str) -> float:
-    """The probability that only FALSE_RETURNS of the queries reach when nothing in the library matches."""
+def _cutoff(
+    pair: Pair,
+    banks: Calibration,
+    query: Labelled,
+    item: Labelled,
+    *,
+    item_name: str,
+    names: NDArray[np.float32] | None,
+) -> float:
+    """The probability that only FALSE_RETURNS of the queries reach when nothing in the library matches, or
+    is near to what would."""
     fitted = Calibration(pairs={"default": pair}, background=banks.background)
     cosines = (query.vectors @ item.vectors.T).astype(np.float64)
     size = min(len(item.vectors), SIZES[-1])
     chances = fitted.probability(cosines, query.vectors, "", item_name, size)
     strangers = query.labels[:, None] != item.labels[None]
+    if names is not None:
+        strangers &= names[query.labels] @ names[item.labels].T < NEAR
     highest = np.where(strangers, chances, 0.0).max(axis=1)
     return float(np.quantile(highest, 1 - FALSE_RETURNS))
 

@@ -122,7 +122,7 @@ def _checkpoint(shop: Workshop, log: Log) -> dict[str, Any]:
     sets = ValidationSets(shop.corpus, shop.corpus.folder / "audio", load(folder))
     queries, items = sets.queries_and_items()
     log({"stage": "checkpoint", "step": 2, "steps": 3})
-    calibration = calibrate(queries, items, sets.background()).to_mapping()
+    calibration = calibrate(queries, items, sets.background(), sets.names()).to_mapping()
     revision = assemble(
         shop.corpus, shop.runs, folder, lexicon=lexicon, extras={**extras, "calibration": calibration}
     )

@@ -30,6 +30,7 @@ BACKGROUND = 256
 SIDE = 192
 OTHER_FAMILY = "emojione"
 """What pictures of the validation family are compared with; the image tower has seen it."""
+_PASSAGE = "passage "
 _PHRASINGS = ("a photo of {a}", "where is my {n}?", "{n} picture")
 
 
@@ -86,13 +87,19 @@ class ValidationSets:
         for number in range(PASSAGES):
             passage = sentences[number::PASSAGES]
             texts = [p.zh if number % 2 else p.en for p in passage]
-            items.append((" ".join(texts), f"passage {number}"))
+            items.append((" ".join(texts), f"{_PASSAGE}{number}"))
             first, last = passage[0], passage[-1]
             words = sorted(re.findall(r"[A-Za-z]{4,}", last.en), key=len)[-3:]
             for text in (first.zh, first.en, " ".join(words)):
                 if text and text not in texts:
-                    queries.append((text, f"passage {number}"))
+                    queries.append((text, f"{_PASSAGE}{number}"))
         return self._texts(queries), self._texts(items)
+
+    def names(self) -> NDArray[np.float32]:
+        """Unit vectors [labels, d] of the names behind the labels; zero for passages, which have none."""
+        vectors = self._embed(item_of(Text(name)) for name in self._ids)
+        named = np.array([not name.startswith(_PASSAGE) for name in self._ids])
+        return vectors * named[:, None].astype(np.float32)
 
     def background(self) -> dict[str, NDArray[np.float32]]:
         """Unit rows of other things, by modality."""

@@ -37,8 +37,8 @@ class ListenerConfig:
     """
 
     own: float = 1.0
-    spelt: float = 3.0
-    spelt_from: float = 0.3
+    spelt: float = 2.0
+    spelt_from: float = 0.4
     spelt_steep: float = 12.0
     transcript: float = 4.0
     transcript_from: float = 0.6
