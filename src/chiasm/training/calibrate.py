@@ -34,8 +34,8 @@ def calibrate(
     """Fit every "query>item" pair of modalities that the data has.
 
     Args:
-        queries, items: by modality; validation data, never test data. A key "text>text" holds what the curve
-            of that pair alone is fitted to; its cut-off holds for both.
+        queries, items: by modality; validation data, never test data. A key "text>text" holds what is for
+            that pair alone.
         background: by item modality, unit rows of other things.
         names: unit vectors [labels, d] of what the labels stand for, zero for what is near to nothing;
             without them only equal labels are near.
@@ -46,11 +46,9 @@ def calibrate(
     for query_name in (name for name in queries if ">" not in name):
         for item_name in (name for name in items if ">" not in name):
             key = f"{query_name}>{item_name}"
-            general = queries[query_name], items[item_name]
-            special = queries.get(key, general[0]), items.get(key, general[1])
-            pair = _fit_pair(banks, *special, item_name, rng)
-            sets = (special, general) if key in queries else (general,)
-            cutoff = max(_cutoff(pair, banks, *each, item_name=item_name, names=names) for each in sets)
+            each = queries.get(key, queries[query_name]), items.get(key, items[item_name])
+            pair = _fit_pair(banks, *each, item_name, rng)
+            cutoff = _cutoff(pair, banks, *each, item_name=item_name, names=names)
             pairs[key] = replace(pair, cutoff=cutoff)
     pairs["default"] = _typical(list(pairs.values()))
     return Calibration(pairs=pairs, background=background)

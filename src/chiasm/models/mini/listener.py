@@ -40,8 +40,8 @@ class ListenerConfig:
     spelt: float = 2.0
     spelt_from: float = 0.4
     spelt_steep: float = 12.0
-    transcript: float = 4.0
-    transcript_from: float = 0.6
+    transcript: float = 1.7
+    transcript_from: float = 0.35
     transcript_steep: float = 8.0
     english_from: float = 0.4
     phrases: int = 5
