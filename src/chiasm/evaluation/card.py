@@ -24,8 +24,8 @@ how something in a clip moves; a picture together with words that change it.
 
 - Reading text in pictures, counting, faces and persons, fine kinds of animals or cars.
 - Free speech. A spoken word or short name is understood if it is in the lexicon; English from people
-  goes through pocketsphinx. The audio tower has heard synthesised voices only, and its phoneme error
-  rate on voices it has not heard is about one half.
+  goes through pocketsphinx. The audio tower has heard synthesised voices only; of the phonemes of voices
+  that it has not heard it gets 30 % wrong in English and 22 % in Chinese.
 - Photographs of what is neither among ImageNet's 1,000 classes nor drawn as an emoji.
 - Judging people or anything that matters to them. Its sources carry the views of those who drew and
   named them.
