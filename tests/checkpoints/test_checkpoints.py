@@ -285,6 +285,8 @@ def test_sources_are_the_embedded_model_or_a_folder(tiny_checkpoint: Path, tmp_p
         with pytest.raises(CheckpointError, match="chiasm-mini") as caught:
             resolve(source)
         assert caught.value.param == "model.source"
+    with pytest.raises(CheckpointError, match="expected the name or the folder of a model, got int"):
+        resolve(7)  # type: ignore[arg-type]  # what callers in Python may pass
 
 
 def test_without_an_embedded_model_one_is_told_what_to_do(

@@ -1,5 +1,7 @@
 """What the benchmarks stand on. No times are judged here."""
 
+import http.client
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +73,13 @@ def test_a_server_that_cannot_start_is_told_of_with_its_reason(
     monkeypatch.setenv("CHIASM_SERVER_WORKERS", "0")
     with pytest.raises(ChiasmError, match=r"server\.workers: expected at least 1"), Server(None, tmp_path):
         pass
+
+
+def test_a_server_that_goes_away_is_named_with_what_it_said_last(tmp_path: Path) -> None:
+    server = Server(None, tmp_path)
+    (tmp_path / "server.log").write_text("engine: out of memory", encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    server._connection = http.client.HTTPConnection("127.0.0.1", port)
+    with pytest.raises(ChiasmError, match=r"ConnectionRefusedError.*engine: out of memory"):
+        server.embed(["a red apple"])

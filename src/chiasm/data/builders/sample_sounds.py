@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from chiasm.data.builders.sample_list import Tune, Words
@@ -55,8 +56,6 @@ def play(tune: Tune, soundfont: Path) -> NDArray[np.float32]:
 
 def say(words: Words) -> NDArray[np.float32]:
     """Speak: mono float32 ``[n]`` at :data:`RATE`, peak 0.8, a fifth of a second of silence on both sides."""
-    import soxr  # noqa: PLC0415
-
     spoken = espeak().speak(words.text, Voice(name=words.voice, language=words.language, rate=150))
     samples = soxr.resample(spoken, SPEECH_RATE, RATE)
     silence = np.zeros(RATE // 5, np.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chiasm.data.builders.lexicon import Concept
 from chiasm.data.builders.mels import write_shard
-from chiasm.data.builders.speech import Voice, espeak, speak_flite, voices
+from chiasm.data.builders.speech import FLITE_TEST, FLITE_VALIDATION, Voice, espeak, speak_flite, voices
 from chiasm.modality import Audio
 from chiasm.models.mini.phonemes import chinese, english
 from chiasm.preprocess.audio import AudioPreprocessor
@@ -106,8 +106,6 @@ def build_checks(folder: Path, phrases: Sequence[Phrase], count: int = 600, seed
     ``{split}-{en,zh}-new`` (names never trained on) and, by flite, ``{split}-flite`` and
     ``{split}-flite-new``.
     """
-    from chiasm.data.builders.speech import FLITE_TEST, FLITE_VALIDATION  # noqa: PLC0415
-
     random = np.random.default_rng(seed)
     for split, flite in (("validation", FLITE_VALIDATION), ("test", FLITE_TEST)):
         for language in ("en", "zh"):

@@ -84,9 +84,12 @@ class Server:
         """One request over the connection that stays open.
 
         Raises:
-            ChiasmError: an answer other than 200.
+            ChiasmError: an answer other than 200, or none.
         """
-        status, body = self._post(parts)
+        try:
+            status, body = self._post(parts)
+        except (OSError, http.client.HTTPException) as error:  # else typer ends in silence
+            raise _failed(f"{error!r}; {self._said()}") from error
         if status != http.client.OK:
             raise _failed(f"{status}: {body[:300]!r}")
 
