@@ -1,6 +1,7 @@
 """A server of its own: seconds to the first embedding, memory after many requests, time of one request."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ _MEGABYTE = 1e6
 
 def serving(subject: Subject) -> list[Row]:
     """Start a server a few times, then ask one of them."""
+    # Made before a server waits for them: it ends connections on which nothing comes for ten seconds.
+    pictures = [jpeg(np.random.default_rng([11, number])) for number in range(2 * subject.count(SINGLE, 5))]
     with tempfile.TemporaryDirectory(prefix="chiasm-bench-") as name:
         folder = Path(name)
         starts = []
@@ -25,7 +28,7 @@ def serving(subject: Subject) -> list[Row]:
                 starts.append(server.first_embedding())
         with Server(subject.source, folder) as server:
             starts.append(server.first_embedding())
-            rows = [_startup(np.array(starts)), *_single(subject, server)]
+            rows = [_startup(np.array(starts)), *_single(subject, server, pictures)]
             rows.append(_memory(subject, server))
         return rows
 
@@ -43,11 +46,10 @@ def _startup(starts: NDArray[np.float64]) -> Row:
     )
 
 
-def _single(subject: Subject, server: Server) -> list[Row]:
+def _single(subject: Subject, server: Server, pictures: Sequence[bytes]) -> list[Row]:
     """One request at a time over HTTP and in process, in turns; contents differ, so no cache answers."""
-    count = subject.count(SINGLE, 5)
+    count = len(pictures) // 2
     texts = [f"a red apple and {number} green pears" for number in range(2 * count)]
-    pictures = [jpeg(np.random.default_rng([11, number])) for number in range(2 * count)]
     model = subject.model
     taken = {
         "a text": turns(
