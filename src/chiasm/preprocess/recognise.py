@@ -24,6 +24,9 @@ _BEST = 5  # phrases that may have been said
 _LOOKED_AT = 40  # paths through the lattice: most of them say the same words with other pauses
 _SHARPNESS = 60.0  # of the decoder's scores, which are the exponential of scaled log-likelihoods
 _SURE = 0.5  # pocketsphinx's posterior of a phrase without a rival
+_BEAM, _WORD_BEAM = 1e-40, 1e-16
+"""Narrower than pocketsphinx's own (1e-48, 7e-29): of single words it then hears as many (decision 0010), and
+its lattices, during whose search it holds Python's global lock, stay small where there is none."""
 _NOTHING = "silence"  # what a grammar without a phrase listens for
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
@@ -132,7 +135,14 @@ def _decoder(phrases: Sequence[str]) -> Any:
     words = {_NOTHING, *(word for phrase in phrases for word in phrase.split())}
     with tempfile.NamedTemporaryFile("w", suffix=".dict") as dictionary:
         known = _pronunciations(model / "cmudict-en-us.dict", words, dictionary)
-        decoder = Decoder(hmm=str(model / "en-us"), dict=dictionary.name, lm=None, loglevel="FATAL")
+        decoder = Decoder(
+            hmm=str(model / "en-us"),
+            dict=dictionary.name,
+            lm=None,
+            beam=_BEAM,
+            wbeam=_WORD_BEAM,
+            loglevel="FATAL",
+        )
     spoken = [phrase for phrase in phrases if known.issuperset(phrase.split())]
     rules = " | ".join(spoken) or _NOTHING
     for name, phrase in (("lexicon", rules), ("nothing", _NOTHING)):
