@@ -5,8 +5,8 @@ from pathlib import Path
 
 from api_fakes import settings_for
 
-from chiasm.api.server import run_web
 from chiasm.settings import ServerSettings
+from chiasm.web import run_web
 
 if __name__ == "__main__":
     host, port, data_dir, engine, library = sys.argv[1:]

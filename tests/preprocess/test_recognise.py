@@ -80,7 +80,7 @@ def test_other_threads_go_on_while_it_listens(recogniser, monkeypatch):
 
 
 @needs_flite
-def test_threads_share_the_decoders(recogniser):
+def test_threads_share_the_decoder(recogniser):
     sounds = {word: said(word) for word in WORDS}
     heard = {}
     threads = [

@@ -1,4 +1,4 @@
-"""The HTTP interface: ``create_app(ApiContext(…))`` is a Flask application; ``run_web`` serves it."""
+"""The HTTP interface: ``create_app(ApiContext(…))`` is a Flask application."""
 
 from chiasm.api.app import create_app
 from chiasm.api.context import ApiContext

@@ -1,15 +1,9 @@
-"""The web processes: granian's workers, each with an application over clients of engine and library."""
+"""What a web process runs: an application over clients of engine and library."""
 
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 from threading import Lock
-
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
 
 from chiasm.api.app import create_app
 from chiasm.api.context import ApiContext
@@ -23,11 +17,8 @@ from chiasm.modality import Item
 from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.preprocess import Embedder, ModelDescription, PreparedItem, Preprocessor
 from chiasm.serving.client import EngineClient
+from chiasm.serving.memory import keep_lean
 from chiasm.settings import Settings
-
-HEADER_SECONDS = 10
-DRAIN_SECONDS = 10
-STDERR = {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"}
 
 
 def preprocessor_of(description: ModelDescription) -> ItemPreprocessor:
@@ -66,37 +57,10 @@ class EnginePreprocessor:
         return preprocessor.prepare(item)
 
 
-def run_web(settings: Settings, engine: str, library: str) -> None:
-    """Serve HTTP until SIGTERM or SIGINT, then finish what is in progress.
-
-    Starts ``server.workers`` processes and starts them again when they die.
-
-    Args:
-        settings: ``server`` says where to listen and with how many threads.
-        engine: address of the engine.
-        library: address of the library process.
-    """
-    server = settings.server
-    Granian(
-        "chiasm.api.server:application",
-        address=server.host,
-        port=server.port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        workers=max(1, server.workers),
-        respawn_failed_workers=True,
-        respawn_interval=0.5,
-        workers_kill_timeout=DRAIN_SECONDS,
-        websockets=False,
-        http1_settings=HTTP1Settings(header_read_timeout=1000 * HEADER_SECONDS),
-        log_level=LogLevels.error,
-        log_dictconfig={"handlers": {"console": STDERR, "access": STDERR}},
-    ).serve(target_loader=partial(application, settings, engine, library), wrap_loader=False)
-
-
 def application(settings: Settings, engine: str, library: str) -> Gateway:
     """The application of one web process; engine and library may come later than it."""
     logging.captureWarnings(True)
+    keep_lean()
     sweep(settings.library.data_dir, time.time())
     embedder = EngineClient(engine, timeout=settings.server.deadline)
     app = create_app(

@@ -10,34 +10,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from chiasm.errors import CheckpointError
+from chiasm.nn.quantised import dequantise, quantise
 
 SCALE = ":scale"
 LEAST_SIDE = 64
-_LARGEST = 127
 _UNSTORED = "num_batches_tracked"  # counts training steps; nothing at inference reads it
 
 
 def stored_names(state: Mapping[str, Tensor]) -> list[str]:
     """The tensors of a state that a checkpoint holds."""
     return [name for name in state if not name.endswith(_UNSTORED)]
-
-
-def quantise(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Symmetric int8, rounded to nearest: [rows, columns] → (int8 [rows, columns], scale fp16 [rows]).
-
-    A stack of matrices is fine, too: rows are along the last dimension.
-    """
-    scale = (matrix.abs().amax(dim=-1) / _LARGEST).half()
-    step = scale.float().masked_fill(
-        scale == 0, 1.0
-    )  # a row under the least number of half precision is zero
-    steps = matrix / step[..., None]
-    return steps.round().clamp(-_LARGEST, _LARGEST).to(torch.int8), scale
-
-
-def dequantise(steps: Tensor, scale: Tensor) -> Tensor:
-    """Undo :func:`quantise` up to half a step: float32 [rows, columns]."""
-    return steps.float().mul_(scale.float()[..., None])
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:

@@ -48,7 +48,7 @@ def specs(settings: Settings, folder: Path) -> list[ProcessSpec]:
         ),
         ProcessSpec(
             name="web",
-            target="chiasm.api.server:run_web",
+            target="chiasm.web:run_web",
             args={"settings": settings, "engine": engine, "library": library},
             env=THREADED,
             spawns=True,

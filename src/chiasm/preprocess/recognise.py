@@ -51,14 +51,12 @@ class RecogniserConfig:
     Attributes:
         max_words: longer phrases stay out of the grammar (they cost time and win by accident).
         max_seconds: what is listened to, from the first sound on. min_seconds: shorter sounds are no words.
-        decoders: how many work at once; each holds some 50 MB.
         quiet: root mean square, of full scale 1, under which a hundredth of a second is silence.
     """
 
     max_words: int = 1
     max_seconds: float = 6.0
     min_seconds: float = 0.12
-    decoders: int = 2
     quiet: float = 0.003
 
 
@@ -73,8 +71,8 @@ class LexiconRecogniser:
     def __init__(self, phrases: Iterable[str], config: RecogniserConfig | None = None) -> None:
         self.config = config or RecogniserConfig()
         self._phrases = grammar_phrases(phrases, self.config.max_words)
-        self._free: list[Any] = []
-        self._places = threading.Semaphore(self.config.decoders)
+        self._decoder: Any = None
+        # One for all threads: it holds some 50 MB, and Python's global lock while it works.
         self._lock = threading.Lock()
 
     def hear(self, samples: NDArray[np.float32]) -> Transcript | None:
@@ -87,15 +85,10 @@ class LexiconRecogniser:
         voiced = sounding(samples, self.config)
         if voiced is None or not self._phrases:
             return None
-        with self._places:
-            with self._lock:
-                decoder = self._free.pop() if self._free else None
-            decoder = decoder or _decoder(self._phrases)
-            try:
-                return _decode(decoder, voiced)
-            finally:
-                with self._lock:
-                    self._free.append(decoder)
+        with self._lock:
+            if self._decoder is None:
+                self._decoder = _decoder(self._phrases)
+            return _decode(self._decoder, voiced)
 
 
 def sounding(samples: NDArray[np.float32], config: RecogniserConfig) -> NDArray[np.int16] | None:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from chiasm.errors import CheckpointError, ChiasmError, SettingsError, StoreError
 from chiasm.serving.lifeline import die_with_parent, start_guard, watch_pipe
+from chiasm.serving.memory import keep_lean
 from chiasm.serving.resolve import resolve
 from chiasm.serving.specs import CANNOT_WORK, Order, arguments, read_order
 
@@ -40,6 +41,7 @@ def _tie(order: Order, stream: BinaryIO) -> None:
 
 
 def _run(order: Order) -> int:
+    keep_lean()
     try:
         function = resolve(order.target)
         function(**arguments(function, order.args))
