@@ -157,6 +157,39 @@ def test_the_models_cut_off_holds_unless_another_is_given(
     assert names(library.search("mine", query, "text", threshold=1.0)) == []
 
 
+def test_in_a_larger_library_a_hit_has_to_show_more(
+    open_library: Callable[..., Library], embedder: FakeEmbedder
+) -> None:
+    curve = {"cosine": 20.0, "bias": -10.0, "cutoff": 0.9, "growth": 1.0}
+    embedder.calibration = {"pairs": {"text>text": curve}}
+    library = open_library()
+    library.create_store("mine")
+    library.put_item("mine", vector_of("red apple"), item_id="apple")
+    assert names(library.search("mine", vector_of("red boat"), "text")) == ["apple"]
+    for number in range(200):
+        library.put_item("mine", vector_of(f"other{number}"), item_id=str(number))
+    assert names(library.search("mine", vector_of("red boat"), "text")) == []
+    assert names(library.search("mine", vector_of("red apple"), "text")) == ["apple"]
+
+
+def test_a_passage_is_judged_as_a_passage(
+    open_library: Callable[..., Library], embedder: FakeEmbedder
+) -> None:
+    embedder.calibration = {
+        "pairs": {
+            "text>text": {"cosine": 20.0, "bias": -14.0, "cutoff": 0.5},
+            "text>passage": {"cosine": 20.0, "bias": -6.0, "cutoff": 0.5},
+        }
+    }
+    library = open_library()
+    library.create_store("mine")
+    library.add_file("mine", b"red apple of yesterday in some old basket there", "note.txt")
+    library.add_file("mine", b"red boat", "boat.txt")
+    found = library.search("mine", vector_of("red apple"), "text")
+    assert names(found) == ["note.txt"], "a name would have had to be nearer"
+    assert found[0].score == pytest.approx(1 / (1 + np.exp(6 - 20 * found[0].cosine)), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "param"),
     [

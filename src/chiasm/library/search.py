@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.errors import InvalidInput
-from chiasm.library.relevance import Calibration
+from chiasm.library.relevance import KINDS, Calibration, kind_of
 from chiasm.library.results import Hit, Span
 from chiasm.stores import Segments, StoreRecord, VectorIndex, other_revision
 
@@ -79,7 +79,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """A segment, if it should be of this kind."""
+
     segment_id: int
+    kind: str
     score: float
     cosine: float
 
@@ -141,21 +144,26 @@ class Searcher:
         items = len(place.index) if place.allowed is None else len(place.allowed)
         if not items:
             return [], False
-        cutoff = query.threshold
-        if cutoff is None:
-            cutoff = self._calibration.pair(query.modality, place.modality).cutoff
-        best: dict[int, _Candidate] = {}
+        best: dict[tuple[int, str], _Candidate] = {}
         more = False
         for vector in vectors:
             match = place.index.search(vector, count, place.allowed)
-            scores = self._calibration.probability(
-                match.cosines[None], vector[None], query.modality, place.modality, items
-            )[0]
-            more |= count <= len(match.keys) < items and bool(scores[-1] >= cutoff)
-            for key, score, cosine in zip(match.keys, scores, match.cosines, strict=True):
-                if score >= cutoff and (int(key) not in best or best[int(key)].score < score):
-                    best[int(key)] = _Candidate(int(key), float(score), float(cosine))
+            for kind in KINDS.get(place.modality, (place.modality,)):
+                cutoff = self._cutoff(query, kind, items)
+                scores = self._calibration.probability(
+                    match.cosines[None], vector[None], query.modality, kind
+                )[0]
+                more |= count <= len(match.keys) < items and bool(scores[-1] >= cutoff)
+                for key, score, cosine in zip(match.keys, scores, match.cosines, strict=True):
+                    known = best.get((int(key), kind))
+                    if score >= cutoff and (known is None or known.score < score):
+                        best[int(key), kind] = _Candidate(int(key), kind, float(score), float(cosine))
         return list(best.values()), more
+
+    def _cutoff(self, query: Query, kind: str, items: int) -> float:
+        if query.threshold is not None:
+            return query.threshold
+        return self._calibration.cutoff(query.modality, kind, items)
 
     def _hits(self, store: StoreRecord, query: Query, candidates: list[_Candidate]) -> list[Hit]:
         candidates.sort(key=lambda c: (-c.score, -c.cosine, c.segment_id))
@@ -163,7 +171,9 @@ class Searcher:
         by_file: dict[str, list[_Candidate]] = {}
         for candidate in candidates:
             segment = records.get(candidate.segment_id)
-            if segment is not None and segment.file_id != query.exclude:
+            if segment is None or segment.file_id == query.exclude:
+                continue
+            if candidate.kind == kind_of(segment.modality, segment.snippet):
                 by_file.setdefault(segment.file_id, []).append(candidate)
         best = list(by_file)[: query.limit]
         entries = self._segments.owners(store.id, best)

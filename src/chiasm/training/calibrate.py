@@ -1,19 +1,26 @@
 """From cosines to probabilities of relevance: one curve for each pair of modalities, from validation data."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.evaluation.relevance import NEAR
-from chiasm.library.relevance import Calibration, Pair, fit
+from chiasm.library.relevance import Calibration, Pair, fit, log_items, logit, sigmoid
 
-FALSE_RETURNS = 0.03
+FALSE_RETURNS = 0.04
 """Share of queries without a match that one modality of a library may answer all the same."""
 RIDGE = 1e-7
-SIZES = (250, 1000)
-"""Library sizes that the curves are fitted at."""
+SHARES = (1 / 16, 1 / 4, 1)
+"""Parts of the items that make the libraries which cut-offs are fitted at."""
+DRAWS = 8
+"""Libraries of each size."""
+SAME = 0.9999
+"""Cosine from which on two vectors are of one and the same item."""
+EXTREME = 1e-9
+"""Probabilities nearer to 0 or 1 than this have no logit worth fitting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,75 +37,71 @@ def calibrate(
     background: Mapping[str, NDArray[np.float32]],
     names: NDArray[np.float32] | None = None,
 ) -> Calibration:
-    """Fit every "query>item" pair of modalities that the data has.
+    """Fit every "query>item" pair that the data has.
 
     Args:
-        queries, items: by modality; validation data, never test data. A key "text>text" holds what is for
-            that pair alone.
-        background: by item modality, unit rows of other things.
+        queries, items: by modality and by kind of item; validation data, never test data. A key
+            "text>passage" holds what is for that pair alone. A pair that has no label in common is left out.
+        background: by kind of item, unit rows of other things.
         names: unit vectors [labels, d] of what the labels stand for, zero for what is near to nothing;
             without them only equal labels are near.
     """
     banks = Calibration(background=background)
-    rng = np.random.default_rng(0)
     pairs: dict[str, Pair] = {}
     for query_name in (name for name in queries if ">" not in name):
-        for item_name in (name for name in items if ">" not in name):
-            key = f"{query_name}>{item_name}"
-            each = queries.get(key, queries[query_name]), items.get(key, items[item_name])
-            pair = _fit_pair(banks, *each, item_name, rng)
-            cutoff = _cutoff(pair, banks, *each, item_name=item_name, names=names)
-            pairs[key] = replace(pair, cutoff=cutoff)
+        for kind in (name for name in items if ">" not in name):
+            key = f"{query_name}>{kind}"
+            query, item = queries.get(key, queries[query_name]), items.get(key, items[kind])
+            if not np.isin(query.labels, item.labels).any():
+                continue  # what is relevant to what is not known here
+            curve = _fit_curve(banks, query, item, kind)
+            pairs[key] = _with_cutoff(curve, banks, query, item, kind=kind, names=names)
     pairs["default"] = _typical(list(pairs.values()))
     return Calibration(pairs=pairs, background=background)
 
 
-def _fit_pair(
-    banks: Calibration, query: Labelled, item: Labelled, item_name: str, rng: np.random.Generator
-) -> Pair:
-    rows: list[tuple[NDArray[np.float64], ...]] = []
-    for size in SIZES:
-        chosen = rng.permutation(len(item.vectors))[:size]
-        cosines = (query.vectors @ item.vectors[chosen].T).astype(np.float64)
-        z = banks.z_scores(cosines, query.vectors, item_name)
-        match = (query.labels[:, None] == item.labels[chosen][None]).astype(np.float64)
-        # The same thing itself is in no library twice: an equal vector says nothing about relevance.
-        fresh = cosines < 0.9999
-        count = np.full(cosines.shape, float(len(chosen)))
-        rows.append(tuple(a[fresh] for a in (cosines, z, count, match)))
-    cosines, z, count, match = (np.concatenate(column) for column in zip(*rows, strict=True))
+def _fit_curve(banks: Calibration, query: Labelled, item: Labelled, kind: str) -> Pair:
+    cosines = (query.vectors @ item.vectors.T).astype(np.float64)
+    z = banks.z_scores(cosines, query.vectors, kind)
+    match = (query.labels[:, None] == item.labels[None]).astype(np.float64)
+    # The same thing itself is in no library twice: an equal vector says nothing about relevance.
+    fresh = cosines < SAME
     # One pair in a thousand is a match: a penalty by example that suits balanced data would drown them.
-    return fit(cosines, z, count, match, ridge=RIDGE)
+    return fit(cosines[fresh], z[fresh], match[fresh], ridge=RIDGE)
 
 
-def _cutoff(
-    pair: Pair,
+def _with_cutoff(
+    curve: Pair,
     banks: Calibration,
     query: Labelled,
     item: Labelled,
     *,
-    item_name: str,
+    kind: str,
     names: NDArray[np.float32] | None,
-) -> float:
-    """The probability that only FALSE_RETURNS of the queries reach when nothing in the library matches, or
-    is near to what would."""
-    fitted = Calibration(pairs={"default": pair}, background=banks.background)
+) -> Pair:
+    """The curve with the cut-off that only FALSE_RETURNS of the queries reach when nothing in the library
+    matches, or is near to what would: a line through what it is in libraries of several sizes."""
     cosines = (query.vectors @ item.vectors.T).astype(np.float64)
-    size = min(len(item.vectors), SIZES[-1])
-    chances = fitted.probability(cosines, query.vectors, "", item_name, size)
-    strangers = query.labels[:, None] != item.labels[None]
+    fitted = Calibration(pairs={"default": curve}, background=banks.background)
+    chances = fitted.probability(cosines, query.vectors, "", kind)
+    strange = query.labels[:, None] != item.labels[None]
     if names is not None:
-        strangers &= names[query.labels] @ names[item.labels].T < NEAR
-    highest = np.where(strangers, chances, 0.0).max(axis=1)
-    return float(np.quantile(highest, 1 - FALSE_RETURNS))
+        strange &= names[query.labels] @ names[item.labels].T < NEAR
+    chances[~strange] = 0.0
+    sizes = sorted({math.ceil(share * len(item.labels)) for share in SHARES})
+    rng = np.random.default_rng(0)
+    reached = []
+    for size in sizes:
+        libraries = [rng.permutation(len(item.labels))[:size] for _ in range(DRAWS)]
+        highest = np.concatenate([chances[:, library].max(axis=1) for library in libraries])
+        reached.append(float(np.quantile(highest, 1 - FALSE_RETURNS)))
+    logits = logit(np.clip(reached, EXTREME, 1 - EXTREME))
+    growth, at_thousand = np.polyfit(log_items(np.array(sizes)), logits, min(1, len(sizes) - 1))
+    return replace(curve, cutoff=float(sigmoid(at_thousand)), growth=max(0.0, float(growth)))
 
 
 def _typical(pairs: Sequence[Pair]) -> Pair:
-    """For a pair that was not seen: the median of each coefficient, and the strictest cut-off."""
+    """For a pair that was not seen: the median of each number."""
     return Pair(
-        cosine=float(np.median([p.cosine for p in pairs])),
-        z=float(np.median([p.z for p in pairs])),
-        count=float(np.median([p.count for p in pairs])),
-        bias=float(np.median([p.bias for p in pairs])),
-        cutoff=max(p.cutoff for p in pairs),
+        **{name.name: float(np.median([getattr(p, name.name) for p in pairs])) for name in fields(Pair)}
     )

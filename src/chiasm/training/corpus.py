@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from chiasm.data.builders.concepts import Concept, load_concepts
 from chiasm.data.builders.glossary import Entry, load_glossary, load_imagenet, load_sentences
+from chiasm.data.builders.notes import HELD_EVERY
 from chiasm.data.builders.parallel import Phrase, PhraseBook
 from chiasm.data.builders.plan import Gallery, ViewSpec, load_plan
 from chiasm.data.builders.sources import Sources
@@ -17,8 +18,6 @@ from chiasm.data.builders.vocabulary import choose_words, extend_tokenizer, glos
 from chiasm.training.teacher import Teacher
 
 _HAN = re.compile(r"^[\u3400-\u9fff]+$")
-SENTENCES_HELD = 13
-"""One parallel sentence in this many is kept for validation."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ class Corpus:
     def sentences(self) -> tuple[list[Phrase], list[Phrase]]:
         """Parallel sentences for training and for validation."""
         phrases = [Phrase(en, zh) for en, zh in load_sentences()]
-        training = [p for i, p in enumerate(phrases) if i % SENTENCES_HELD]
-        return training, phrases[::SENTENCES_HELD]
+        training = [p for i, p in enumerate(phrases) if i % HELD_EVERY]
+        return training, phrases[::HELD_EVERY]
 
     def templates(self, count: int, seed: int) -> list[Phrase]:
         """Phrases drawn from the grammar."""

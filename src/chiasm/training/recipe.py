@@ -119,7 +119,7 @@ def _checkpoint(shop: Workshop, log: Log) -> dict[str, Any]:
     lexicon = extras.pop("lexicon")
     assemble(shop.corpus, shop.runs, folder, lexicon=lexicon, extras=extras)
     log({"stage": "checkpoint", "step": 1, "steps": 3})
-    sets = ValidationSets(shop.corpus, shop.corpus.folder / "audio", load(folder))
+    sets = ValidationSets(shop.corpus, load(folder))
     queries, items = sets.queries_and_items()
     log({"stage": "checkpoint", "step": 2, "steps": 3})
     calibration = calibrate(queries, items, sets.background(), sets.names()).to_mapping()

@@ -89,9 +89,7 @@ def independent(
     for row, (vector, modality) in enumerate(zip(vectors, modalities, strict=True)):
         for column, (label, kind) in enumerate(zip(labels, label_modalities, strict=True)):
             cosine = np.array([[float(label @ vector)]])
-            scores[row, column] = calibration.probability(cosine, label[None], kind, modality, len(labels))[
-                0, 0
-            ]
+            scores[row, column] = calibration.probability(cosine, label[None], kind, modality)[0, 0]
     return scores
 
 
