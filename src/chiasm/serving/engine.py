@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, cast
 
 import numpy as np
@@ -63,9 +64,17 @@ class EngineServer:
         )
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin to answer; compute in a thread of its own."""
         self._lane.start()
         self._server.start()
+
+    def listen(self) -> None:
+        """Begin to answer; :meth:`compute` does the rest."""
+        self._server.start()
+
+    def compute(self) -> None:
+        """Compute in this thread, until :meth:`stop`."""
+        self._lane.run()
 
     def stop(self, grace: float) -> None:
         """Refuse new calls, finish those in progress within ``grace`` seconds, close."""
@@ -112,20 +121,46 @@ def run_engine(
     Raises:
         CheckpointError: the model cannot be loaded.
     """
-    stop = _stop_on_signals()
+    stop, changed = threading.Event(), threading.Event()
+    _on_signals(stop, changed)
     if settings.model.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.model.threads)  # read when the libraries are loaded
+    made: Future[EngineServer] = Future()
+    made.add_done_callback(lambda _made: changed.set())
+
+    def compute() -> None:
+        try:
+            server = _make(settings, address, loader)
+        except Exception as error:  # noqa: BLE001  (raised where it is waited for)
+            made.set_exception(error)
+            return
+        made.set_result(server)
+        try:
+            server.compute()
+        finally:
+            stop.set()
+
+    # OpenMP gives each thread that computes a team of its own, and where the teams together outnumber the
+    # cores, none waits actively any more: a text took half as long again. So one thread does it all.
+    threading.Thread(target=compute, name="compute", daemon=True).start()
+    changed.wait()
+    if stop.is_set():
+        return
+    server = made.result()
+    stop.wait()
+    server.stop(grace)
+
+
+def _make(settings: Settings, address: str, loader: str) -> EngineServer:
+    """Load, warm up, begin to listen."""
     load = cast(Callable[..., Embedder], resolve(loader))
     model = load(settings.model.source, device=settings.model.device)
     _limit_torch(settings.model.threads)
     warm_up(model)
-    if stop.is_set():
-        return
     server = EngineServer(model, settings, address)
-    server.start()
+    server.listen()
     logger.info("serving %s (%s)", model.description.name, model.description.revision)
-    stop.wait()
-    server.stop(grace)
+    return server
 
 
 def warm_up(model: Embedder) -> None:
@@ -148,15 +183,15 @@ def warm_up(model: Embedder) -> None:
             raise error.at(f"warm-up.{modality.value}") from None
 
 
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
+def _on_signals(*events: threading.Event) -> None:
+    """Have SIGTERM and SIGINT set all of them."""
 
-    def request_stop(_number: int, _frame: Any) -> None:
-        stop.set()
+    def tell(_number: int, _frame: Any) -> None:
+        for event in events:
+            event.set()
 
-    signal.signal(signal.SIGTERM, request_stop)
-    signal.signal(signal.SIGINT, request_stop)
-    return stop
+    signal.signal(signal.SIGTERM, tell)
+    signal.signal(signal.SIGINT, tell)
 
 
 def _limit_torch(threads: int) -> None:

@@ -66,7 +66,7 @@ class _Piece:
 
 
 class EmbedLane:
-    """Queues, batches and computes; one thread. Thread-safe.
+    """Queues, batches and computes, in one thread. Thread-safe.
 
     A batch that fails is tried again item by item, so that a bad item fails alone. A call waits for company
     (``max_wait``) only while calls come side by side: one that comes alone, after another that came alone, is
@@ -98,18 +98,31 @@ class EmbedLane:
         self._busy_since: float | None = None
         self._company = False  # whether the last batch was of several calls
         self._counts: Counter[str] = Counter()
-        self._thread = threading.Thread(target=self._run, name="embed-lane", daemon=True)
+        self._ended = threading.Event()
 
     def start(self) -> None:
-        """Begin to compute."""
-        self._thread.start()
+        """Begin to compute, in a thread of its own."""
+        threading.Thread(target=self.run, name="embed-lane", daemon=True).start()
+
+    def run(self) -> None:
+        """Compute in this thread, until :meth:`stop`."""
+        try:
+            while (works := self._next()) is not None:
+                begun = self._clock()
+                self._compute([work.payload for work in works])
+                with self._changed:
+                    self._busy_since = None
+                    self._queue.observe(sum(work.cost for work in works), self._clock() - begun)
+                    self._counts["batches"] += 1
+        finally:
+            self._ended.set()
 
     def stop(self, timeout: float | None = None) -> None:
         """Compute what is queued, then end; refuse what comes. Waits at most ``timeout`` seconds."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(timeout)
+        self._ended.wait(timeout)
 
     def submit(self, call: Answerable, items: Sequence[PreparedItem], keys: Sequence[bytes]) -> None:
         """Take a call; returns at once. The answer goes to ``call``.
@@ -185,15 +198,6 @@ class EmbedLane:
         job.cached += 1
         job.left -= 1
         return True
-
-    def _run(self) -> None:
-        while (works := self._next()) is not None:
-            begun = self._clock()
-            self._compute([work.payload for work in works])
-            with self._changed:
-                self._busy_since = None
-                self._queue.observe(sum(work.cost for work in works), self._clock() - begun)
-                self._counts["batches"] += 1
 
     def _next(self) -> tuple[Work[_Piece], ...] | None:
         while True:
