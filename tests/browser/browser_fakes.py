@@ -4,6 +4,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,12 @@ def _vector(item: PreparedItem) -> np.ndarray:
             seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
             total += np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
     return total / np.linalg.norm(total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """The server under test."""
+
+    url: str
+    library: Library
+    preprocessor: FakePreprocessor

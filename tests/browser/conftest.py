@@ -5,14 +5,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from browser_fakes import BackgroundLibrary, FakeEmbedder, FakePreprocessor
+from browser_fakes import BackgroundLibrary, FakeEmbedder, FakePreprocessor, Site
 from browser_media import SAMPLE, fill
 from page_reader import Page
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
@@ -20,7 +20,6 @@ from werkzeug.serving import make_server
 
 from chiasm.api.app import create_app
 from chiasm.api.context import ApiContext
-from chiasm.library import Library
 from chiasm.library.cutting import MediaCutter
 from chiasm.settings import LibrarySettings, Settings
 
@@ -30,15 +29,6 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--force-device-scale-factor=1",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """The server under test."""
-
-    url: str
-    library: Library
-    preprocessor: FakePreprocessor
 
 
 @pytest.fixture(scope="session")

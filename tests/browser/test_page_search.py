@@ -4,12 +4,11 @@ import base64
 from pathlib import Path
 
 import pytest
+from browser_fakes import Site
 from browser_media import png, wav, webm, write
 from page_reader import DROP, PASTE, Page
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-
-from conftest import Site
 
 pytestmark = pytest.mark.browser
 

@@ -4,11 +4,10 @@ import base64
 from pathlib import Path
 
 import pytest
+from browser_fakes import Site
 from browser_media import png, wav, write
 from page_reader import DROP, Page
 from selenium.webdriver.common.by import By
-
-from conftest import Site
 
 pytestmark = pytest.mark.browser
 TRAP = "<img src=x onerror=document.title='caught'>.png"

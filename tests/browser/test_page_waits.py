@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browser_fakes import Site
 from browser_media import png, wav
 from page_reader import Page
 
 from chiasm.jobs import JobRecord
-from conftest import Site
 
 pytestmark = pytest.mark.browser
 
@@ -53,6 +53,17 @@ def test_a_reader_at_a_card_is_not_disturbed_by_what_comes_in(at_work: Site, pag
     at_work.library.jobs = []
     page.until(lambda: not page.find("#work").is_displayed())
     assert "late.wav" not in page.names
+    at_work.library.delete_file(added)
+
+
+def test_what_is_not_found_may_come_yet(at_work: Site, page: Page) -> None:
+    page.until(lambda: page.find("#work").is_displayed())
+    assert page.search("zeppelin") == []
+    assert page.title == "Nothing relevant yet"
+    assert "still being indexed" in page.find("#message").text
+    added = at_work.library.add_file("sample", b"zeppelin", "zeppelin.txt", {}).file.id
+    page.find("#message button").click()
+    page.until(lambda: page.names == ["zeppelin.txt"])
     at_work.library.delete_file(added)
 
 

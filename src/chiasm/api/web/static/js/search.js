@@ -8,6 +8,7 @@ import { asked } from "./question.js";
 import { showBusy, showFailure, showResults } from "./shelf.js";
 import { current, loadStores, nameOf } from "./stores.js";
 import { thingOfHit } from "./things.js";
+import { isBeingIndexed } from "./work.js";
 
 const MOST = 50; // results, as many as the interface gives
 let running = null;
@@ -35,7 +36,8 @@ export async function runSearch(onclear, anyway = false) {
     if (running !== mine) return;
     const things = page.data.map(thingOfHit);
     const onanyway = anyway ? null : () => runSearch(onclear, true);
-    showResults(things, { store: nameOf(store), onanyway, onclear });
+    const onagain = isBeingIndexed() ? () => runSearch(onclear, anyway) : null;
+    showResults(things, { store: nameOf(store), onagain, onanyway, onclear });
   } catch (error) {
     if (running !== mine || error.name === "AbortError") return;
     showFailure(t("results.failed"), error.message, [[t("results.clear"), onclear]]);

@@ -15,18 +15,18 @@ export function shownThings() {
   return shown.things;
 }
 
-/** Show what a search found; store is the name for the empty state. */
-export function showResults(things, { store, onanyway, onclear }) {
+/** Show what a search found; store is the name for the empty state, onagain is there while more may come. */
+export function showResults(things, { store, onagain, onanyway, onclear }) {
   Object.assign(shown, { things, searching: true, filter: "all" });
   $("more").hidden = true;
-  $("shelf-title").textContent = things.length ? counted("results.count", things.length) : t("results.none");
+  $("shelf-title").textContent = things.length ? counted("results.count", things.length) : t(onagain ? "results.none.yet" : "results.none");
   announce($("shelf-title").textContent);
   renderFilters();
   renderCards(true);
   if (things.length) return;
   showMessage({
-    text: t("results.none.lead", { name: store }),
-    actions: [onanyway && [t("results.anyway"), onanyway], [t("results.clear"), onclear]],
+    text: t(onagain ? "results.none.yet.lead" : "results.none.lead", { name: store }),
+    actions: [onagain && [t("results.again"), onagain], onanyway && [t("results.anyway"), onanyway], [t("results.clear"), onclear]],
   });
 }
 

@@ -45,6 +45,9 @@ async function unfinished(store) {
   }
 }
 
+/** Whether more of the store that is looked at can be found soon. */
+export const isBeingIndexed = () => working !== null;
+
 export function renderWork() {
   $("work").hidden = !working;
   if (!working) return;
