@@ -107,4 +107,11 @@ def test_what_is_nearly_the_same_thing_is_no_stranger() -> None:
     noise = 0.1 * np.random.default_rng(41).standard_normal((2, *names.shape))
     query, item = (Labelled(unit(names + each), kinds) for each in noise)
     alone, told = (calibrate({"text": query}, {"text": item}, {}, given) for given in (None, names))
-    assert told.pairs["text>text"].cutoff < alone.pairs["text>text"].cutoff / 2
+
+    def shown(made: Calibration) -> float:
+        chance = made.probability(query.vectors @ item.vectors.T, query.vectors, "text", "text")
+        near = kinds[:, None] == kinds[None] ^ 1
+        return float((chance[near] >= made.cutoff("text", "text", len(kinds))).mean())
+
+    assert shown(alone) < 0.2
+    assert shown(told) > 0.8

@@ -54,20 +54,32 @@ def calibrate(
             query, item = queries.get(key, queries[query_name]), items.get(key, items[kind])
             if not np.isin(query.labels, item.labels).any():
                 continue  # what is relevant to what is not known here
-            curve = _fit_curve(banks, query, item, kind)
-            pairs[key] = _with_cutoff(curve, banks, query, item, kind=kind, names=names)
+            strange = _strange(query, item, names)
+            curve = _fit_curve(banks, query, item, kind, strange)
+            pairs[key] = _with_cutoff(curve, banks, query, item, kind=kind, strange=strange)
     pairs["default"] = _typical(list(pairs.values()))
     return Calibration(pairs=pairs, background=background)
 
 
-def _fit_curve(banks: Calibration, query: Labelled, item: Labelled, kind: str) -> Pair:
+def _strange(query: Labelled, item: Labelled, names: NDArray[np.float32] | None) -> NDArray[np.bool_]:
+    """Whether each item [q, n] is neither what was asked for nor near to it."""
+    strange: NDArray[np.bool_] = query.labels[:, None] != item.labels[None]
+    if names is not None:
+        strange &= names[query.labels] @ names[item.labels].T < NEAR
+    return strange
+
+
+def _fit_curve(
+    banks: Calibration, query: Labelled, item: Labelled, kind: str, strange: NDArray[np.bool_]
+) -> Pair:
     cosines = (query.vectors @ item.vectors.T).astype(np.float64)
     z = banks.z_scores(cosines, query.vectors, kind)
-    match = (query.labels[:, None] == item.labels[None]).astype(np.float64)
-    # The same thing itself is in no library twice: an equal vector says nothing about relevance.
-    fresh = cosines < SAME
+    match = query.labels[:, None] == item.labels[None]
+    # What is near to what was asked for is neither right nor wrong. The same thing itself is in no library
+    # twice: an equal vector says nothing about relevance.
+    told = (match | strange) & (cosines < SAME)
     # One pair in a thousand is a match: a penalty by example that suits balanced data would drown them.
-    return fit(cosines[fresh], z[fresh], match[fresh], ridge=RIDGE)
+    return fit(cosines[told], z[told], match[told].astype(np.float64), ridge=RIDGE)
 
 
 def _with_cutoff(
@@ -77,17 +89,13 @@ def _with_cutoff(
     item: Labelled,
     *,
     kind: str,
-    names: NDArray[np.float32] | None,
+    strange: NDArray[np.bool_],
 ) -> Pair:
     """The curve with the cut-off that only FALSE_RETURNS of the queries reach when nothing in the library
     matches, or is near to what would: a line through what it is in libraries of several sizes."""
     cosines = (query.vectors @ item.vectors.T).astype(np.float64)
     fitted = Calibration(pairs={"default": curve}, background=banks.background)
-    chances = fitted.probability(cosines, query.vectors, "", kind)
-    strange = query.labels[:, None] != item.labels[None]
-    if names is not None:
-        strange &= names[query.labels] @ names[item.labels].T < NEAR
-    chances[~strange] = 0.0
+    chances = np.where(strange, fitted.probability(cosines, query.vectors, "", kind), 0.0)
     sizes = sorted({math.ceil(share * len(item.labels)) for share in SHARES})
     rng = np.random.default_rng(0)
     reached = []
