@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from chiasm.data.builders.concepts import Concept
-from chiasm.data.builders.icons import TEST_FAMILY, TRAIN_FAMILIES, VALIDATION_FAMILY
+from chiasm.data.builders.icons import INK_FAMILIES, TEST_FAMILY, TRAIN_FAMILIES, VALIDATION_FAMILY
 from chiasm.data.builders.plan import Gallery, PlanConfig
 from chiasm.data.builders.views import Pixels
 
@@ -21,7 +21,8 @@ THINGS = (
 KEYWORDS = {"cat": ("animal", "pet"), "dog": ("animal", "ship"), "egg": ("food",)}
 HELD_OUT = ("🚢", "ship", "船")
 CLIPART = ("red apple", "old house", "ship")
-SMALL_PLAN = PlanConfig(varied_per_icon=2, varied_per_clipart=1, coloured=40, scenes=30, held_scenes=10)
+GLYPHS = ("anvil", "cat", "ship")
+SMALL_PLAN = PlanConfig(varied_per_icon=2, coloured=40, scenes=30, held_scenes=10)
 
 
 def tiny_concepts() -> list[Concept]:
@@ -43,16 +44,18 @@ def disc(side: int = 24, rgb: Sequence[int] = (200, 60, 40)) -> Pixels:
 
 
 def write_gallery(folder: Path) -> Gallery:
-    """Every family draws every concept, each as a disc of its own grey; three pieces of clip art."""
+    """Every family draws every concept, each as a disc of its own grey; three pieces of clip art,
+    three glyphs."""
     folder.mkdir(parents=True, exist_ok=True)
     count = len(THINGS) + 1
-    for number, family in enumerate((*TRAIN_FAMILIES, VALIDATION_FAMILY, TEST_FAMILY)):
+    for number, family in enumerate((*TRAIN_FAMILIES, *INK_FAMILIES, VALIDATION_FAMILY, TEST_FAMILY)):
         discs = [disc(rgb=(30 * row + 20, 20 * number, 90)) for row in range(count)]
         np.save(folder / f"{family}.npy", np.stack(discs))
         (folder / f"{family}.json").write_text(json.dumps(list(range(count))), encoding="utf-8")
-    np.save(folder / "clipart.npy", np.stack([disc()] * len(CLIPART)))
-    labels = [{"title": title, "folder": "things"} for title in CLIPART]
-    (folder / "clipart.json").write_text(json.dumps(labels), encoding="utf-8")
+    for family, titles in (("clipart", CLIPART), ("glyphs", GLYPHS)):
+        np.save(folder / f"{family}.npy", np.stack([disc()] * len(titles)))
+        labels = [{"title": title, "folder": "things"} for title in titles]
+        (folder / f"{family}.json").write_text(json.dumps(labels), encoding="utf-8")
     return Gallery(folder)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chiasm.data.builders.icons import SIDE, build_family, fit, title_of
+from chiasm.data.builders.concepts import Concept
+from chiasm.data.builders.icons import SIDE, drawings_of, fit, render, title_of
 from chiasm.data.builders.sources import Sources
 from tiny_corpus import disc, tiny_concepts
 
@@ -68,6 +69,10 @@ def write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
+def build_family(family: str, sources: Sources, concepts: list[Concept], folder: Path) -> int:
+    return render(family, drawings_of(family, sources, concepts), folder, jobs=1)
+
+
 def test_clip_art_is_labelled_by_title_and_bad_files_are_left_out(tmp_path: Path) -> None:
     art = tmp_path / "art"
     write(art / "animals" / "brown_bear_01.png", png(disc()))
@@ -75,21 +80,19 @@ def test_clip_art_is_labelled_by_title_and_bad_files_are_left_out(tmp_path: Path
     write(art / "animals" / "broken_bear.png", b"not a picture")
     write(art / "shapes" / "round_thing.png", png(disc()))
     sources = Sources(npm=tmp_path, clipart=art)
-    assert build_family("clipart", sources, [], tmp_path / "out", jobs=1) == 1
+    assert build_family("clipart", sources, [], tmp_path / "out") == 1
     labels = json.loads((tmp_path / "out" / "clipart.json").read_text(encoding="utf-8"))
     assert labels == [{"title": "brown bear", "folder": "animals"}]
     assert np.load(tmp_path / "out" / "clipart.npy").shape == (1, SIDE, SIDE, 4)
     write(art / "animals" / "white_bear.png", png(disc()))
-    assert build_family("clipart", sources, [], tmp_path / "out", jobs=1) == 1, (
-        "what is there is not built again"
-    )
+    assert build_family("clipart", sources, [], tmp_path / "out") == 1, "what is there is not built again"
 
 
 def test_three_dimensional_emoji_are_matched_by_code_point(tmp_path: Path) -> None:
     assets = tmp_path / "node_modules" / "@lobehub" / "fluent-emoji-3d" / "assets"
     for stem in ("1f41d", "1f600"):
         write(assets / f"{stem}.webp", png(disc()))
-    assert build_family("fluent-3d", Sources(npm=tmp_path), tiny_concepts(), tmp_path / "out", jobs=1) == 1
+    assert build_family("fluent-3d", Sources(npm=tmp_path), tiny_concepts(), tmp_path / "out") == 1
     assert json.loads((tmp_path / "out" / "fluent-3d.json").read_text(encoding="utf-8")) == [2]  # the bee
 
 
@@ -99,7 +102,7 @@ def test_an_svg_family_draws_each_known_concept_once(tmp_path: Path) -> None:
     icons = {"dog": {"body": square}, "cat": {"body": square, "width": 32}, "unicorn": {"body": square}}
     path = tmp_path / "node_modules" / "@iconify-json" / "noto" / "icons.json"
     write(path, json.dumps({"icons": icons, "width": 16, "height": 16}).encode())
-    assert build_family("noto", Sources(npm=tmp_path), tiny_concepts(), tmp_path / "out", jobs=1) == 2
+    assert build_family("noto", Sources(npm=tmp_path), tiny_concepts(), tmp_path / "out") == 2
     assert json.loads((tmp_path / "out" / "noto.json").read_text(encoding="utf-8")) == [1, 0]
     drawn = np.load(tmp_path / "out" / "noto.npy")
     assert drawn[0, SIDE // 2, SIDE // 2].tolist() == [0, 0, 255, 255]

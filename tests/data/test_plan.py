@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chiasm.data.builders.icons import TEST_FAMILY, TRAIN_FAMILIES, VALIDATION_FAMILY
+from chiasm.data.builders.icons import (
+    INK_FAMILIES,
+    TEST_FAMILY,
+    TITLED_FAMILIES,
+    TRAIN_FAMILIES,
+    VALIDATION_FAMILY,
+)
 from chiasm.data.builders.plan import Gallery, Placed, ViewSpec, load_plan, make_plan, paint, save_plan
 from chiasm.data.builders.views import ViewConfig
-from tiny_corpus import CLIPART, HELD_OUT, SMALL_PLAN, THINGS, disc, tiny_concepts, write_gallery
+from tiny_corpus import CLIPART, GLYPHS, HELD_OUT, SMALL_PLAN, THINGS, disc, tiny_concepts, write_gallery
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def test_training_never_sees_a_held_out_concept_or_another_splits_family(plan: l
     assert tiny_concepts()[held].name == HELD_OUT[1]
     train = [placed for view in plan if view.split == "train" for placed in view.placed]
     assert {placed.concept for placed in train} == {-1, *range(held)}
-    assert {placed.family for placed in train} == {*TRAIN_FAMILIES, "clipart"}
+    assert {placed.family for placed in train} == {*TRAIN_FAMILIES, *INK_FAMILIES, *TITLED_FAMILIES}
 
 
 def test_each_other_split_has_its_own_family_with_unseen_concepts_too(plan: list[ViewSpec]) -> None:
@@ -42,11 +48,12 @@ def test_each_other_split_has_its_own_family_with_unseen_concepts_too(plan: list
 
 
 def test_there_are_as_many_views_as_asked_for(plan: list[ViewSpec]) -> None:
-    drawings = len(TRAIN_FAMILIES) * len(THINGS)
+    drawings, ink = (len(families) * len(THINGS) for families in (TRAIN_FAMILIES, INK_FAMILIES))
     assert Counter((view.split, view.kind) for view in plan) == {
-        ("train", "plain"): drawings + len(CLIPART),
-        ("train", "varied"): 2 * drawings + len(CLIPART),
-        ("train", "inked"): 2 * drawings,
+        ("train", "plain"): drawings + ink + len(CLIPART) + len(GLYPHS),
+        ("train", "varied"): 2 * drawings + ink,
+        ("train", "inked"): drawings,
+        ("train", "filled"): 2 * ink + len(GLYPHS),
         ("train", "coloured"): 40,
         ("train", "scene"): 30,
         ("validation", "plain"): len(THINGS) + 1,

@@ -10,6 +10,7 @@ from chiasm.data.builders.views import (
     Pixels,
     ViewConfig,
     coloured_view,
+    filled_view,
     inked_view,
     make_background,
     plain_view,
@@ -19,10 +20,21 @@ from chiasm.data.builders.views import (
 from tiny_corpus import disc
 
 SMALL = ViewConfig(side=48)
+
+
+def ring(side: int = 48) -> Pixels:
+    """A black circle that encloses a disc of nothing."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    sprite = np.zeros((side, side, 4), np.uint8)
+    sprite[..., 3] = np.where(np.abs(np.hypot(x, y) - side * 0.4) < 3, 255, 0)
+    return sprite
+
+
 Paint = Callable[[np.random.Generator], Pixels]
 PAINTERS: dict[str, Paint] = {
     "varied": lambda rng: varied_view(disc(), rng, SMALL, may_flip=True),
     "inked": lambda rng: inked_view(disc(), rng, SMALL, may_flip=True),
+    "filled": lambda rng: filled_view(ring(), rng, SMALL, may_flip=True),
     "coloured": lambda rng: coloured_view(disc(), "green", rng, SMALL),
     "scene": lambda rng: scene_view([(disc(), 0.5, 0.3, 0.5), (disc(), 0.4, 0.7, 0.5)], rng, SMALL),
     "background": lambda rng: np.asarray(make_background(rng, 48)),
@@ -60,6 +72,17 @@ def test_line_art_has_a_dark_edge_and_few_colours() -> None:
         assert view.min() < 60, "strokes"
         assert view[0, 0].min() == 255
         assert len(np.unique(inside, axis=0)) < 40 < len(np.unique(ball[60:100, 60:100, 0]))
+
+
+def test_what_strokes_enclose_is_coloured_in_and_the_outside_is_not() -> None:
+    seen = set()
+    for seed in range(12):
+        view = filled_view(ring(160), np.random.default_rng(seed), ViewConfig(side=160), may_flip=False)
+        middle = view[80, 80]
+        assert view[0, 0].min() == 255, "the ground stays white"
+        assert middle.min() >= 60, "an enclosed area has a colour, not that of the strokes"
+        seen.add(tuple(middle))
+    assert len(seen) == 12
 
 
 def test_the_plain_view_is_the_sprite_on_white() -> None:

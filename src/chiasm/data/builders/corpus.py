@@ -8,7 +8,16 @@ from pathlib import Path
 
 from chiasm.data.builders import lexicon, spoken
 from chiasm.data.builders.concepts import load_concepts
-from chiasm.data.builders.icons import TEST_FAMILY, TRAIN_FAMILIES, VALIDATION_FAMILY, build_family
+from chiasm.data.builders.glossary import load_glossary, load_imagenet
+from chiasm.data.builders.glyphs import glyphs
+from chiasm.data.builders.icons import (
+    INK_FAMILIES,
+    TEST_FAMILY,
+    TRAIN_FAMILIES,
+    VALIDATION_FAMILY,
+    drawings_of,
+    render,
+)
 from chiasm.data.builders.plan import Gallery, PlanConfig, make_plan, save_plan
 from chiasm.data.builders.sounds import build_sounds
 from chiasm.data.builders.sources import Sources, bring
@@ -16,7 +25,7 @@ from chiasm.data.builders.sources import Sources, bring
 SPOKEN_ROUNDS = 4
 """How many times every name is spoken, each time by other voices."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-FAMILIES = (*TRAIN_FAMILIES, VALIDATION_FAMILY, TEST_FAMILY, "clipart")
+FAMILIES = (*TRAIN_FAMILIES, *INK_FAMILIES, VALIDATION_FAMILY, TEST_FAMILY, "clipart")
 
 
 def build(folder: Path, *, jobs: int, say: Callable[[str], None] = print) -> dict[str, int]:
@@ -38,7 +47,12 @@ def build(folder: Path, *, jobs: int, say: Callable[[str], None] = print) -> dic
     counts = {"concepts": len(concepts)}
     for family in FAMILIES:
         say(f"drawings: {family}")
-        counts[family] = build_family(family, sources, concepts, folder / "pictures", jobs)
+        drawings = drawings_of(family, sources, concepts)
+        counts[family] = render(family, drawings, folder / "pictures", jobs)
+    say("drawings: glyphs")
+    names = {name for concept in concepts for name in concept.en}
+    names |= {name for entry in (*load_glossary(), *load_imagenet()) for name in entry.en}
+    counts["glyphs"] = render("glyphs", glyphs(sources, names), folder / "pictures", jobs)
     plan_path = folder / "plan.jsonl"
     if not plan_path.exists():
         save_plan(make_plan(Gallery(folder / "pictures"), concepts, PlanConfig()), plan_path)

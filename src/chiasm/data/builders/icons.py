@@ -7,7 +7,7 @@ and ``{family}.json`` (for each row the concept's index, or for clip art its own
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,10 @@ from chiasm.data.builders.sources import Sources
 
 SIDE = 160
 TRAIN_FAMILIES = ("noto", "twemoji", "fxemoji", "fluent-emoji", "fluent-emoji-flat", "emojione", "fluent-3d")
+INK_FAMILIES = ("emojione-monotone", "fluent-emoji-high-contrast")
+"""Emoji in one colour: for training too, but not where colours are taught."""
+TITLED_FAMILIES = ("clipart", "glyphs")
+"""Drawings that have a title of their own instead of an emoji's name."""
 VALIDATION_FAMILY = "noto-v1"
 TEST_FAMILY = "openmoji"
 
@@ -32,25 +36,29 @@ _NOISE_TITLE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawing:
+class Drawing:
+    """Something to render: its label, and bytes that ``render`` makes an image file of."""
+
     label: Any
     render: Callable[[bytes], bytes] | None
     data: bytes
 
 
-def build_family(
-    family: str, sources: Sources, concepts: list[Concept], folder: Path, jobs: int | None = None
-) -> int:
-    """Render one family; returns the number of drawings. Skips work that is already done."""
+def drawings_of(family: str, sources: Sources, concepts: list[Concept]) -> Iterator[Drawing]:
+    """The drawings of one emoji family, or of the clip art."""
+    if family == "clipart":
+        return _clipart(sources)
+    if family == "fluent-3d":
+        return _webp_family(sources, by_codepoints(concepts))
+    return _svg_family(family, sources, by_slug(concepts))
+
+
+def render(family: str, drawings: Iterable[Drawing], folder: Path, jobs: int | None = None) -> int:
+    """Render what does not fail into ``folder``; returns how many. Skips work that is already done."""
     array_path, label_path = folder / f"{family}.npy", folder / f"{family}.json"
     if label_path.exists():
         return len(json.loads(label_path.read_text(encoding="utf-8")))
-    if family == "clipart":
-        drawings = list(_clipart(sources))
-    elif family == "fluent-3d":
-        drawings = list(_webp_family(sources, by_codepoints(concepts)))
-    else:
-        drawings = list(_svg_family(family, sources, by_slug(concepts)))
+    drawings = list(drawings)
     kept: list[NDArray[np.uint8]] = []
     labels: list[Any] = []
     with ProcessPoolExecutor(jobs) as pool:
@@ -64,7 +72,7 @@ def build_family(
     return len(labels)
 
 
-def _svg_family(family: str, sources: Sources, table: Mapping[str, int]) -> Iterator[_Drawing]:
+def _svg_family(family: str, sources: Sources, table: Mapping[str, int]) -> Iterator[Drawing]:
     icons = json.loads(
         (sources.package(f"@iconify-json/{family}") / "icons.json").read_text(encoding="utf-8")
     )
@@ -74,30 +82,34 @@ def _svg_family(family: str, sources: Sources, table: Mapping[str, int]) -> Iter
         if concept is None or concept in seen:
             continue
         seen.add(concept)
-        left, top = icon.get("left", 0), icon.get("top", 0)
-        width = icon.get("width", icons.get("width", 16))
-        height = icon.get("height", icons.get("height", 16))
-        svg = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'viewBox="{left} {top} {width} {height}" width="{SIDE * 2}" height="{SIDE * 2}">'
-            f"{icon['body']}</svg>"
-        )
-        yield _Drawing(concept, _render_svg, svg.encode())
+        yield Drawing(concept, render_svg, svg_document(icon, icons))
 
 
-def _webp_family(sources: Sources, table: Mapping[str, int]) -> Iterator[_Drawing]:
+def svg_document(icon: Mapping[str, Any], icons: Mapping[str, Any]) -> bytes:
+    """One icon of an Iconify set as a file; what it does not say of its box, the set says of all."""
+    left, top = icon.get("left", 0), icon.get("top", 0)
+    width = icon.get("width", icons.get("width", 16))
+    height = icon.get("height", icons.get("height", 16))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{left} {top} {width} {height}" width="{SIDE * 2}" height="{SIDE * 2}">'
+        f"{icon['body']}</svg>"
+    ).encode()
+
+
+def _webp_family(sources: Sources, table: Mapping[str, int]) -> Iterator[Drawing]:
     for path in sorted((sources.package("@lobehub/fluent-emoji-3d") / "assets").glob("*.webp")):
         concept = table.get(codepoint_key(path.stem))
         if concept is not None:
-            yield _Drawing(concept, None, path.read_bytes())
+            yield Drawing(concept, None, path.read_bytes())
 
 
-def _clipart(sources: Sources) -> Iterator[_Drawing]:
+def _clipart(sources: Sources) -> Iterator[Drawing]:
     for path in sorted(sources.clipart.rglob("*.png")):
         title = title_of(path.stem)
         folder = path.relative_to(sources.clipart).parts[0]
         if title and folder not in {"shapes", "unsorted"} and path.stat().st_size < 2_000_000:
-            yield _Drawing({"title": title, "folder": folder}, None, path.read_bytes())
+            yield Drawing({"title": title, "folder": folder}, None, path.read_bytes())
 
 
 def title_of(stem: str) -> str:
@@ -107,13 +119,14 @@ def title_of(stem: str) -> str:
     return " ".join(kept[:4]) if kept else ""
 
 
-def _render_svg(data: bytes) -> bytes:
+def render_svg(data: bytes) -> bytes:
+    """SVG → PNG; what is drawn in the current colour is black."""
     import resvg_py  # noqa: PLC0415  (an extra, needed only where the corpus is built)
 
     return bytes(resvg_py.svg_to_bytes(svg_string=data.decode()))
 
 
-def _pixels(drawing: _Drawing) -> NDArray[np.uint8] | None:
+def _pixels(drawing: Drawing) -> NDArray[np.uint8] | None:
     try:
         data = drawing.render(drawing.data) if drawing.render else drawing.data
         with Image.open(io.BytesIO(data)) as opened:

@@ -5,6 +5,7 @@ any process can paint any of them.
 """
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.data.builders.concepts import Concept
-from chiasm.data.builders.icons import TEST_FAMILY, TRAIN_FAMILIES, VALIDATION_FAMILY
+from chiasm.data.builders.icons import (
+    INK_FAMILIES,
+    TEST_FAMILY,
+    TITLED_FAMILIES,
+    TRAIN_FAMILIES,
+    VALIDATION_FAMILY,
+)
 from chiasm.data.builders.palette import COLOURS
 from chiasm.data.builders.views import (
     Pixels,
     ViewConfig,
     coloured_view,
+    filled_view,
     inked_view,
     plain_view,
     scene_view,
@@ -26,8 +34,14 @@ from chiasm.data.builders.views import (
 )
 from chiasm.data.splits import held_out
 
-Kind = Literal["plain", "varied", "inked", "coloured", "scene"]
-ALONE: frozenset[Kind] = frozenset({"plain", "varied", "inked"})
+Alone = Literal["varied", "inked", "filled"]
+Kind = Alone | Literal["plain", "coloured", "scene"]
+STYLED: Mapping[Kind, Callable[..., Pixels]] = {
+    "varied": varied_view,
+    "inked": inked_view,
+    "filled": filled_view,
+}
+ALONE: frozenset[Kind] = frozenset({"plain", *STYLED})
 """Views of one thing as it is called."""
 # Mirrored, these would no longer show what they are called.
 _HANDED = (
@@ -75,11 +89,13 @@ class ViewSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig:
-    """How many views of each kind."""
+    """How many views of each kind: of emoji in colour (icons) and in ink, clip art and glyphs."""
 
     varied_per_icon: int = 3
-    varied_per_clipart: int = 0
-    inked_per_icon: int = 2
+    inked_per_icon: int = 1
+    varied_per_ink: int = 1
+    filled_per_ink: int = 2
+    filled_per_glyph: int = 1
     coloured: int = 6000
     scenes: int = 9000
     held_scenes: int = 1000
@@ -115,10 +131,10 @@ def paint(spec: ViewSpec, gallery: Gallery, concepts: list[Concept], config: Vie
     sprite = gallery.sprite(first.family, first.row)
     if spec.kind == "plain":
         return plain_view(sprite, config.side)
-    if spec.kind in {"varied", "inked"}:
+    if spec.kind in STYLED:
         name = concepts[first.concept].name if first.concept >= 0 else ""
-        view = varied_view if spec.kind == "varied" else inked_view
-        return view(sprite, rng, config, may_flip=not any(word in name for word in _HANDED))
+        may_flip = not any(word in name for word in _HANDED)
+        return STYLED[spec.kind](sprite, rng, config, may_flip=may_flip)
     if spec.kind == "coloured":
         return coloured_view(sprite, first.colour or "red", rng, config)
     members = [(gallery.sprite(p.family, p.row), p.scale, p.x, p.y) for p in spec.placed]
@@ -133,12 +149,7 @@ def make_plan(gallery: Gallery, concepts: list[Concept], config: PlanConfig) -> 
     def add(kind: Kind, split: str, *placed: Placed) -> None:
         plan.append(ViewSpec(kind, split, int(rng.integers(2**31)), placed))
 
-    train = [
-        Placed(family, row, gallery.concept(family, row))
-        for family in TRAIN_FAMILIES
-        for row in range(len(gallery.labels[family]))
-        if not held_out(concepts[gallery.concept(family, row)].name)
-    ]
+    train, ink = (_known(families, gallery, concepts) for families in (TRAIN_FAMILIES, INK_FAMILIES))
     order = rng.permutation(len(train))
     train = [train[i] for i in order]
     for family, split in ((VALIDATION_FAMILY, "validation"), (TEST_FAMILY, "test")):
@@ -146,7 +157,7 @@ def make_plan(gallery: Gallery, concepts: list[Concept], config: PlanConfig) -> 
             add("plain", split, Placed(family, row, gallery.concept(family, row)))
     for placed in train:
         add("plain", "train", placed)
-    _add_varied(plan, train, rng, 1)
+    _add_styled(plan, train, rng, 1)
     for _ in range(config.coloured):
         base = train[int(rng.integers(len(train)))]
         colour = str(rng.choice(list(COLOURS)))
@@ -156,21 +167,31 @@ def make_plan(gallery: Gallery, concepts: list[Concept], config: PlanConfig) -> 
     validation = [p.placed[0] for p in plan if p.split == "validation"]
     for _ in range(config.held_scenes):
         add("scene", "validation", *_scene(validation, rng))
-    _add_varied(plan, train, rng, config.varied_per_icon - 1)
-    clipart = [Placed("clipart", row, -1) for row in range(len(gallery.labels["clipart"]))]
-    for placed in clipart:
+    _add_styled(plan, train, rng, config.varied_per_icon - 1)
+    titled = {f: [Placed(f, row, -1) for row in range(len(gallery.labels[f]))] for f in TITLED_FAMILIES}
+    for placed in (*titled["clipart"], *titled["glyphs"], *ink):
         add("plain", "train", placed)
-    _add_varied(plan, clipart, rng, config.varied_per_clipart)
-    _add_varied(plan, train, rng, config.inked_per_icon, "inked")
+    _add_styled(plan, train, rng, config.inked_per_icon, "inked")
+    _add_styled(plan, ink, rng, config.varied_per_ink)
+    _add_styled(plan, ink, rng, config.filled_per_ink, "filled")
+    _add_styled(plan, titled["glyphs"], rng, config.filled_per_glyph, "filled")
     return plan
 
 
-def _add_varied(
+def _known(families: Sequence[str], gallery: Gallery, concepts: list[Concept]) -> list[Placed]:
+    """The drawings of all concepts that are not held out."""
+    placed = [
+        Placed(f, row, gallery.concept(f, row)) for f in families for row in range(len(gallery.labels[f]))
+    ]
+    return [p for p in placed if not held_out(concepts[p.concept].name)]
+
+
+def _add_styled(
     plan: list[ViewSpec],
     drawings: list[Placed],
     rng: np.random.Generator,
     times: int,
-    kind: Literal["varied", "inked"] = "varied",
+    kind: Alone = "varied",
 ) -> None:
     for _ in range(times):
         plan.extend(ViewSpec(kind, "train", int(rng.integers(2**31)), (d,)) for d in drawings)
