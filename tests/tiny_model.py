@@ -1,12 +1,13 @@
 """A chiasm-mini of random numbers that is small and quick but otherwise whole: the models of tests."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from chiasm.checkpoints import save
@@ -86,7 +87,8 @@ def _made(seed: int) -> ChiasmMini:
     model = ChiasmMini(tiny_config(tiny_tokenizer().get_vocab_size() + len(CHINESE)))
     for layer in (model.image.head.correction, model.fusion.correction):  # they start at zero
         torch.nn.init.normal_(layer.weight, std=0.1)
-    _settle_norms(model.image.trunk)
+    trunk, noise = model.image.trunk, torch.randn(8, 3, 8, 8)
+    settle_norms(trunk, lambda: trunk.features(F.interpolate(noise, size=(SIDE, SIDE), mode="bilinear")))
     return model.eval().requires_grad_(False)
 
 
@@ -109,13 +111,13 @@ def write_tiny_checkpoint(folder: Path, *, seed: int = 0, **changes: Any) -> Pat
 
 
 @torch.no_grad()
-def _settle_norms(trunk: EfficientNet) -> None:
-    """Give the batch norms the statistics of some pictures: else a random trunk fades to a constant."""
+def settle_norms(trunk: EfficientNet, run: Callable[[], object]) -> None:
+    """The batch norms get the statistics of what ``run`` shows them: else a random trunk fades out."""
     norms = [module for module in trunk.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
     trunk.train()
-    coarse_noise = torch.randn(8, 3, 8, 8)
-    trunk.features(torch.nn.functional.interpolate(coarse_noise, size=(SIDE, SIDE), mode="bilinear"))
+    run()
     for norm in norms:
         norm.momentum = 0.1
+    trunk.eval()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from chiasm.data.builders.plan import Gallery, make_plan, paint
 from chiasm.data.builders.views import ViewConfig
+from chiasm.errors import DataError
 from chiasm.training import features
 from chiasm.training.features import Trunk, load_features, make_trunk, write_shard
 from tiny_corpus import SMALL_PLAN, tiny_concepts, write_gallery
@@ -37,13 +38,7 @@ def shards(
 def mean_colour(pixels: NDArray[np.uint8]) -> Any:
     """A trunk that can be checked by hand: everything is the picture's mean."""
     mean = pixels.mean(axis=(1, 2, 3)).astype(np.float32)
-    shape = (len(pixels), 1, 1, 1)
-    ones = [np.ones((len(pixels), channels, 2, 2), np.float32) for channels in (2, 3)]
-    return (
-        -mean.reshape(shape) * ones[0],
-        mean.reshape(shape) * ones[1],
-        np.repeat(mean[:, None], 5, axis=1),
-    )
+    return np.tile(-mean[:, None, None, None], (1, 2, 4, 4)), np.repeat(mean[:, None], 5, axis=1)
 
 
 def test_missing_shards_leave_gaps_that_the_view_numbers_know(
@@ -56,12 +51,11 @@ def test_missing_shards_leave_gaps_that_the_view_numbers_know(
     assert shards(gallery, tmp_path, mean_colour, 10, 0) == [False], "what is there is not made again"
     found = load_features(tmp_path)
     assert found.views.tolist() == [0, 1, 2, 3, 8, 9]
-    assert (found.tokens.shape, found.pooled.shape) == ((6, 4, 5), (6, 5))
+    assert (found.fine.shape, found.pooled.shape) == ((6, 2, 4, 4), (6, 5))
     plan = make_plan(gallery, tiny_concepts(), SMALL_PLAN)
     means = [paint(plan[i], gallery, tiny_concepts(), VIEWS).mean() for i in found.views]
     np.testing.assert_allclose(found.pooled[:, 0], means, rtol=2e-3)
-    np.testing.assert_allclose(found.tokens[:, 1, :3], np.repeat(np.array(means)[:, None], 3, 1), rtol=2e-3)
-    np.testing.assert_array_equal(found.tokens[..., 3:], -found.tokens[..., :2])
+    np.testing.assert_array_equal(found.fine[:, 1, 2, 3], -found.pooled[:, 0])
 
 
 def test_a_killed_writer_leaves_no_half_shard(gallery: Gallery, tmp_path: Path) -> None:
@@ -84,6 +78,12 @@ def test_stored_features_are_what_the_image_tower_reads(
     plan = make_plan(gallery, tiny_concepts(), SMALL_PLAN)[:2]
     pixels = np.stack([paint(spec, gallery, tiny_concepts(), views) for spec in plan])
     tokens, pooled = tower.read(torch.from_numpy(pixels))
-    np.testing.assert_allclose(found.tokens, tokens.numpy(), atol=0.02)
+    again, _ = tower.read_fine(torch.from_numpy(found.fine).float())
+    np.testing.assert_allclose(again.numpy(), tokens.numpy(), atol=0.02)
     np.testing.assert_allclose(found.pooled, pooled.numpy(), atol=0.02)
-    assert np.abs(found.tokens[0] - found.tokens[1]).max() > 0.1, "two pictures are two"
+    assert np.abs(found.fine[0] - found.fine[1]).max() > 0.1, "two pictures are two"
+
+
+def test_features_that_were_not_computed_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="step features"):
+        load_features(tmp_path)

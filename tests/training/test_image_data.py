@@ -77,22 +77,22 @@ def targets(corpus: Any, features: FeatureSet) -> ImageTargets:
 
 
 def test_no_training_name_is_held_out(corpus: Any, targets: ImageTargets) -> None:
-    names = corpus.teacher.said(targets.names)
-    assert names == [*(en for _, en, _ in THINGS), "red apple", "old house"]
-    assert HELD_OUT[1] not in names, "neither as a concept nor as the title of clip art"
+    names = corpus.teacher.said(targets.names.names)
+    assert names == [*(en for _, en, _ in THINGS), "red apple", "old house", "anvil"]
+    assert HELD_OUT[1] not in names, "neither as a concept nor as a title"
 
 
 def test_every_row_is_a_training_view_of_what_it_is_called(
     corpus: Any, features: FeatureSet, targets: ImageTargets
 ) -> None:
-    names = corpus.teacher.said(targets.names)
-    titles = [label["title"] for label in corpus.gallery.labels["clipart"]]
+    names = corpus.teacher.said(targets.names.names)
     for row, name in zip(targets.single, targets.single_name, strict=True):
         view = corpus.plan[features.views[row]]
         assert (view.split, corpus.concepts[view.placed[0].concept].name) == ("train", names[name])
-    for row, name in zip(targets.clipart, targets.clipart_name, strict=True):
-        assert titles[corpus.plan[features.views[row]].placed[0].row] == names[name]
-    assert len(targets.clipart) == 4, "the clip art of the held-out thing is left out"
+    for row, name in zip(targets.titled, targets.titled_name, strict=True):
+        placed = corpus.plan[features.views[row]].placed[0]
+        assert corpus.gallery.labels[placed.family][placed.row]["title"] == names[name]
+    assert len(targets.titled) == 2 + 2 * 2, "plain clip art, plain and filled glyphs; nothing held out"
 
 
 def test_dyed_things_have_their_own_colour_first_and_none_that_is_held_out(
@@ -121,10 +121,10 @@ def test_concepts_have_chinese_names_and_keywords_but_none_that_is_held_out(
     corpus: Any, targets: ImageTargets
 ) -> None:
     known = [c for c in corpus.concepts if not held_out(c.name)]
-    assert corpus.teacher.said(targets.chinese) == [c.zh[0] for c in known]
-    keywords = corpus.teacher.said(targets.keywords)
+    assert corpus.teacher.said(targets.names.chinese) == [c.zh[0] for c in known]
+    keywords = corpus.teacher.said(targets.names.keywords)
     assert keywords == sorted({w for c in known for w in c.en[1:] if not held_out(w)})
-    for concept, row in zip(known, targets.keyword_of, strict=True):
+    for concept, row in zip(known, targets.names.keyword_of, strict=True):
         assert {keywords[i] for i in np.flatnonzero(row)} == {w for w in concept.en[1:] if not held_out(w)}
     assert corpus.teacher.said(targets.chinese_classes) == ["吉娃娃", "勺子"]
 

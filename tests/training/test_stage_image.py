@@ -1,4 +1,4 @@
-"""The image stage on a head of a few thousand numbers."""
+"""The image stage: a head of a few thousand numbers over a trunk of the only shape there is."""
 
 from collections.abc import Callable
 
@@ -7,15 +7,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from chiasm.models.mini.image import ImageHead, ImageHeadConfig
+from chiasm.models.efficientnet.config import EfficientNetConfig
+from chiasm.models.efficientnet.model import LOWER
+from chiasm.models.mini.image import ImageHeadConfig, ImageTower
 from chiasm.training.distil import Synthetic
 from chiasm.training.features import FeatureSet
 from chiasm.training.stages.image import Check, ImageStage, ImageStageConfig, ImageTargets, recalls
+from chiasm.training.stages.names import NameTargets
+from tiny_model import settle_norms
 
 HEAD = ImageHeadConfig(
-    pooled=24,
-    coarse=8,
-    fine=4,
     positions=4,
     hidden=16,
     width=16,
@@ -26,7 +27,7 @@ HEAD = ImageHeadConfig(
     dim=12,
 )
 CONFIG = ImageStageConfig(
-    steps=30, single=12, clipart=4, coloured=6, scenes=6, synthetic=8, learning_rate=0.01, drop_fine=0.5
+    steps=30, single=12, titled=4, coloured=6, scenes=6, synthetic=8, learning_rate=0.001, drop_fine=0.5
 )
 
 
@@ -40,20 +41,22 @@ def make_stage() -> ImageStage:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     features = FeatureSet(
-        tokens=rng.standard_normal((40, 4, 12)).astype(np.float16),
-        pooled=rng.standard_normal((40, 24)).astype(np.float16),
+        fine=rng.standard_normal((40, 112, 4, 4)).astype(np.float16),
+        pooled=np.abs(rng.standard_normal((40, 1280))).astype(np.float16),
         views=np.arange(40),
     )
     names = unit(rng, 10, 12)
     targets = ImageTargets(
-        names=names,
-        chinese=unit(rng, 8, 12),
-        keywords=unit(rng, 5, 12),
-        keyword_of=rng.random((8, 5)) < 0.4,
+        names=NameTargets(
+            names=names,
+            chinese=unit(rng, 8, 12),
+            keywords=unit(rng, 5, 12),
+            keyword_of=rng.random((8, 5)) < 0.4,
+        ),
         single=np.arange(20),
         single_name=np.arange(20) % 8,
-        clipart=np.arange(20, 24),
-        clipart_name=np.array([8, 9, 8, 9]),
+        titled=np.arange(20, 24),
+        titled_name=np.array([8, 9, 8, 9]),
         coloured=np.arange(24, 32),
         colour_texts=unit(rng, 8, 11, 12),
         scenes=np.arange(32, 40),
@@ -64,13 +67,15 @@ def make_stage() -> ImageStage:
         kind_of=np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 1, 1]], dtype=bool),
     )
     synthetic = Synthetic(
-        maps=rng.standard_normal((16, 8, 2, 2)).astype(np.float16),
-        pooled=rng.standard_normal((16, 24)).astype(np.float16),
+        maps=rng.standard_normal((16, 112, 4, 4)).astype(np.float16),
+        pooled=np.abs(rng.standard_normal((16, 1280))).astype(np.float16),
         probabilities=rng.dirichlet(np.full(5, 0.1), 16).astype(np.float16),
     )
     check = Check(np.arange(20), names, np.arange(20) % 8)
+    tower = ImageTower(EfficientNetConfig(classes=5), HEAD).train()
+    settle_norms(tower.trunk, lambda: tower.trunk.upper(torch.from_numpy(features.fine).float()))
     return ImageStage(
-        ImageHead(HEAD),
+        tower,
         features=features,
         targets=targets,
         synthetic=synthetic,
@@ -96,40 +101,65 @@ def test_every_loss_falls_on_a_batch_that_is_seen_often() -> None:
     steps(stage, 30)
     after = {name: value.item() for name, value in stage.loss(batch).items()}
     assert before.keys() == {
-        *("names", "pooled", "chinese", "keywords", "colours", "scenes", "photographs", "pooled photographs")
+        *("names", "pooled", "chinese", "keywords", "colours", "scenes", "photographs", "pooled photographs"),
+        *("kept", "features"),
     }
-    assert [name for name in before if not after[name] < before[name]] == []
+    taught = before.keys() - {"kept", "features"}  # these hold it back
+    assert [name for name in taught if not after[name] < before[name]] == []
     assert stage.evaluate()["seen R@1"] > figures["seen R@1"]
     assert all(0 <= figure <= 1 for figure in stage.evaluate().values())
 
 
 def test_every_parameter_learns_but_the_tokens_that_fusion_reads() -> None:
     stage = make_stage()
-    torch.nn.init.normal_(stage.module.correction.weight)  # it starts at zero, which hides what is behind it
+    torch.nn.init.normal_(stage.module.head.correction.weight)  # it starts at zero
     torch.stack(list(stage.loss(stage.batch(0)).values())).sum().backward()
-    idle = {
-        name for name, p in stage.module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    parameters = dict(stage.module.named_parameters())
+    frozen = {name for name, p in parameters.items() if not p.requires_grad}
+    assert {".".join(name.split(".")[:2]) for name in frozen} == {
+        *("trunk.stem", "trunk.stem_norm", "trunk.stages", "trunk.classifier", "class_vectors")
     }
-    assert {name.split(".")[0] for name in idle} == {"token"}
+    assert {int(name.split(".")[2]) for name in frozen if "stages" in name} == set(range(LOWER))
+    idle = {name for name in parameters.keys() - frozen if not _moves(parameters[name])}
+    assert {".".join(name.split(".")[:2]) for name in idle} == {"head.token"}
+
+
+def _moves(parameter: torch.nn.Parameter) -> bool:
+    return parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+
+
+def test_batch_norms_keep_the_statistics_they_were_published_with() -> None:
+    stage = make_stage()
+    before = {name: value.clone() for name, value in stage.module.named_buffers()}
+    steps(stage, 1)
+    assert all(torch.equal(value, before[name]) for name, value in stage.module.named_buffers())
+
+
+def test_a_trunk_as_published_has_nothing_to_be_held_back_from() -> None:
+    stage = make_stage()
+    with torch.no_grad():
+        pooled = stage.module.read_fine(torch.from_numpy(stage.features.fine).float())[1]
+    same = stage._kept(pooled, pooled)
+    assert all(abs(value.item()) < 1e-6 for value in same.values())
+    other = torch.rand_like(pooled) * 6
+    assert all(value.item() > 1e-3 for value in stage._kept(other, pooled).values())
 
 
 def test_a_batch_is_decided_by_its_step() -> None:
     first, again, other = make_stage().batch(5), make_stage().batch(5), make_stage().batch(6)
-    assert torch.equal(first.tokens, again.tokens)
+    assert torch.equal(first.fine, again.fine)
     assert torch.equal(first.single, again.single)
-    assert not torch.equal(first.tokens, other.tokens)
-    assert (first.tokens.shape, first.pooled.shape) == ((36, 4, 12), (36, 24))
-
-
-def test_synthetic_maps_have_no_fine_part() -> None:
-    assert (make_stage().batch(0).tokens[-8:, :, 8:] == 0).all()
+    assert not torch.equal(first.fine, other.fine)
+    assert (first.fine.shape, first.published.shape) == ((36, 112, 4, 4), (36, 1280))
 
 
 def test_weights_decay_only_where_they_are_matrices() -> None:
     groups = make_stage().optimiser().param_groups
-    assert [group["weight_decay"] for group in groups] == [CONFIG.weight_decay, 0.0]
-    assert {p.ndim > 1 for p in groups[0]["params"]} == {True}
-    assert {p.ndim > 1 for p in groups[1]["params"]} == {False}
+    decays = [(group["factor"], group["weight_decay"]) for group in groups]
+    rates = (CONFIG.trunk_rate, 1.0)
+    assert decays == [(rate, decay) for rate in rates for decay in (CONFIG.weight_decay, 0.0)]
+    for group in groups:
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
 
 
 @pytest.mark.parametrize(

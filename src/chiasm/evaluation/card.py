@@ -9,10 +9,11 @@ Revision `{revision}` · licence {licence} · {dimensions} dimensions ·
 text, image, audio, video · Chinese and English
 
 A small model that puts text, pictures, sound and clips into one space, to search any of them with any
-other on a CPU. It stands on two published backbones, all-MiniLM-L6-v2 (text) and EfficientNet-Lite0
-(pictures), both Apache-2.0 and frozen; what is above them was trained by `chiasm data build mini` and
-`chiasm train mini` on openly licensed drawings, synthesised voices and sounds, procedural clips and a
-Chinese-English glossary. NOTICE credits every source.
+other on a CPU. It stands on two published backbones, both Apache-2.0: all-MiniLM-L6-v2 (text), as
+published for English, and EfficientNet-Lite0 (pictures), whose upper part learnt drawings. They and what
+is above them were trained by `chiasm data build mini` and `chiasm train mini` on openly licensed drawings
+and icons, synthesised voices and sounds, procedural clips and a Chinese-English glossary. NOTICE credits
+every source.
 
 ## What it is good for
 
@@ -26,7 +27,7 @@ how something in a clip moves; a picture together with words that change it.
 - Free speech. A spoken word or short name is understood if it is in the lexicon; English from people
   goes through pocketsphinx. The audio tower has heard synthesised voices only; of the phonemes of voices
   that it has not heard it gets 30 % wrong in English and 22 % in Chinese.
-- Photographs of what is neither among ImageNet's 1,000 classes nor drawn as an emoji.
+- Photographs of what is neither among ImageNet's 1,000 classes nor drawn as an emoji or icon.
 - Judging people or anything that matters to them. Its sources carry the views of those who drew and
   named them.
 

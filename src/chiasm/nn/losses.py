@@ -41,3 +41,10 @@ def anchored_cross_entropy(
 def soft_cross_entropy(logits_bn: Tensor, probabilities_bn: Tensor) -> Tensor:
     """Cross-entropy against a teacher's probabilities (Hinton et al. 2015, sec. 2), mean over the batch."""
     return -(probabilities_bn * logits_bn.log_softmax(dim=-1)).sum(dim=-1).mean()
+
+
+def each_positive(logits_bn: Tensor, positive_bn: Tensor) -> Tensor:
+    """Cross-entropy of each positive against all that are none, mean over the positives, then the batch."""
+    against = torch.logsumexp(logits_bn.masked_fill(positive_bn, -1e4), dim=-1, keepdim=True)
+    each = torch.logaddexp(logits_bn, against) - logits_bn
+    return ((each * positive_bn).sum(dim=-1) / positive_bn.sum(dim=-1).clamp(min=1)).mean()

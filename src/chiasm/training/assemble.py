@@ -16,7 +16,7 @@ from chiasm.training.backbones import load_minilm, load_trunk
 from chiasm.training.corpus import Corpus
 from chiasm.training.image_data import class_vectors
 from chiasm.training.stages.text import first_embeddings
-from chiasm.training.start import stage_modules, weights_of
+from chiasm.training.start import stage_modules, trained_state, weights_of
 
 LICENCE = "Apache-2.0"
 LOGIT_SCALE = 25.0
@@ -49,7 +49,7 @@ def build_model(corpus: Corpus, runs: Path) -> tuple[ChiasmMini, list[str], str]
         trained = weights_of(runs / name)
         if trained:
             missing = module.load_state_dict(trained, strict=False).missing_keys
-            unexpected = [key for key in missing if key in dict(module.named_parameters())]
+            unexpected = [key for key in missing if key in trained_state(module)]
             if unexpected:
                 raise ValueError(f"stage {name}: expected all parameters, missing {unexpected}")
     return model, words, english.to_str()

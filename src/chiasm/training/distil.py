@@ -1,21 +1,23 @@
 """What the published classifier knows of photographs, without a photograph.
 
-Feature maps of real drawings are mixed and then pushed, by a few gradient steps on the maps themselves,
-until the classifier sees random ImageNet classes in them, while the statistics of the last batch norm pull
+The fine maps of real drawings are mixed and then pushed, by a few gradient steps on the maps themselves,
+until the classifier sees random ImageNet classes in them, while the statistics of every batch norm above pull
 them towards those of the photographs it was trained on (as DeepInversion does to pixels; Yin et al. 2020,
 eq. 4).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from chiasm.models.efficientnet.model import EfficientNet
+from chiasm.training.precision import mixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class DistilConfig:
 
 @dataclass(frozen=True, slots=True)
 class Synthetic:
-    """Maps [n, 320, 6, 6], pooled features [n, 1280] and the teacher's probabilities [n, 1000], all f16."""
+    """Float16: fine maps [n, 112, 12, 12], pooled features [n, 1280], the teacher's verdicts [n, 1000]."""
 
     maps: NDArray[np.float16]
     pooled: NDArray[np.float16]
@@ -40,7 +42,7 @@ class Synthetic:
 
 
 def synthesise(trunk: EfficientNet, bases: NDArray[np.float16], config: DistilConfig) -> Synthetic:
-    """Samples that start from ``bases`` [m, 320, 6, 6], maps of real pictures."""
+    """Samples that start from ``bases`` [m, 112, 12, 12], fine maps of real pictures."""
     trunk = trunk.eval().requires_grad_(False)
     rng = np.random.default_rng(config.seed)
     batches = [_batch(trunk, bases, rng, config) for _ in range(config.count // config.size)]
@@ -66,19 +68,18 @@ def _batch(
     target = _targets(rng, c.size)
     for step in range(c.steps):
         maps.requires_grad_(True)
-        normed, logits = _look(trunk, maps)
-        fit = -(target * logits.log_softmax(dim=-1)).sum(dim=-1).sum()
-        mean, variance = normed.mean(dim=(0, 2, 3)), normed.var(dim=(0, 2, 3))
-        apart = (mean.square() + (variance.sqrt() - 1).square()).mean() * c.size
+        with _norm_inputs(trunk) as seen, mixed(maps.device):
+            pooled = trunk.upper(maps).pooled.float()
+        fit = -(target * _classify(trunk, pooled).log_softmax(dim=-1)).sum(dim=-1).sum()
+        apart = torch.stack([_apart(norm, x) for norm, x in seen]).mean() * c.size
         (gradient,) = torch.autograd.grad(fit + c.statistics * apart, maps)
         length = gradient.flatten(1).norm(dim=1).clamp(min=1e-9).view(-1, 1, 1, 1)
         size = maps.detach().flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         rate = c.rate * (1 - step / c.steps) / c.steps
         maps = (maps - rate * size * gradient / length).detach()
     with torch.no_grad():
-        pooled = trunk.pool(maps)
-        assert trunk.classifier is not None
-        probabilities = trunk.classifier(pooled).softmax(dim=-1)
+        pooled = trunk.upper(maps).pooled
+        probabilities = _classify(trunk, pooled).softmax(dim=-1)
     return (
         maps.numpy().astype(np.float16),
         pooled.numpy().astype(np.float16),
@@ -86,18 +87,37 @@ def _batch(
     )
 
 
-def _look(trunk: EfficientNet, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The last convolution's output in units of its batch norm's statistics, and the class logits."""
-    raw = trunk.head(maps)
-    norm = trunk.head_norm
+def _classify(trunk: EfficientNet, pooled: Tensor) -> Tensor:
+    assert trunk.classifier is not None
+    logits: Tensor = trunk.classifier(pooled)
+    return logits
+
+
+@contextmanager
+def _norm_inputs(trunk: EfficientNet) -> Iterator[list[tuple[nn.BatchNorm2d, Tensor]]]:
+    """What goes into each batch norm meanwhile."""
+    seen: list[tuple[nn.BatchNorm2d, Tensor]] = []
+    hooks = [
+        norm.register_forward_pre_hook(lambda module, given: seen.append((module, given[0])))
+        for norm in trunk.modules()
+        if isinstance(norm, nn.BatchNorm2d)
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _apart(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """How far the batch's statistics are from the norm's own, in units of these."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    assert trunk.classifier is not None
-    normed = (raw - norm.running_mean.view(1, -1, 1, 1)) / (norm.running_var + norm.eps).sqrt().view(
-        1, -1, 1, 1
-    )
-    activated = F.relu6(normed * norm.weight.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1))
-    return normed, trunk.classifier(activated.mean(dim=(2, 3)))
+    deviation = (norm.running_var + norm.eps).sqrt()
+    x = x.float()
+    mean = (x.mean(dim=(0, 2, 3)) - norm.running_mean) / deviation
+    spread = x.std(dim=(0, 2, 3)) / deviation
+    return (mean.square() + (spread - 1).square()).mean()
 
 
 def _start(bases: NDArray[np.float16], rng: np.random.Generator, size: int) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.data.builders.concepts import Concept
+from chiasm.data.builders.icons import TITLED_FAMILIES
 from chiasm.data.builders.palette import COLOURS
 from chiasm.data.builders.parallel import with_article
 from chiasm.data.builders.plan import ALONE, Placed, ViewSpec
@@ -14,6 +15,7 @@ from chiasm.data.splits import held_out
 from chiasm.training.corpus import Corpus
 from chiasm.training.features import FeatureSet
 from chiasm.training.stages.image import Check, ImageTargets
+from chiasm.training.stages.names import NameTargets
 
 # Hypernyms that say nothing about a picture.
 _VAGUE_WORDS = """
@@ -28,29 +30,48 @@ Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 """Texts → unit vectors ``[n, d]`` of the text tower."""
 
 
+def name_targets(corpus: Corpus, encode: Encode) -> tuple[NameTargets, dict[str, int]]:
+    """The names of all concepts and titles that are not held out, and the index of each."""
+    known = [c for c in corpus.concepts if not held_out(c.name)]
+    names = [c.name for c in known]
+    titles = (label["title"] for family in TITLED_FAMILIES for label in corpus.gallery.labels[family])
+    names += [t for t in dict.fromkeys(titles) if t not in set(names) and not held_out(t)]
+    keywords, keyword_of = _keywords(known)
+    targets = NameTargets(
+        names=corpus.teacher.matrix(names),
+        chinese=encode([c.zh[0] for c in known]),
+        keywords=corpus.teacher.matrix(keywords),
+        keyword_of=keyword_of,
+    )
+    return targets, {name: i for i, name in enumerate(names)}
+
+
+def shown_name(view: ViewSpec, corpus: Corpus) -> str:
+    """What the one thing on a view is called."""
+    placed = view.placed[0]
+    if placed.family in TITLED_FAMILIES:
+        return str(corpus.gallery.labels[placed.family][placed.row]["title"])
+    return corpus.concepts[placed.concept].name
+
+
 def image_targets(corpus: Corpus, features: FeatureSet, encode: Encode) -> ImageTargets:
     """Targets of every training view whose features are there; ``encode`` reads Chinese."""
     concepts, plan = corpus.concepts, corpus.plan
     rows = [(row, plan[view]) for row, view in enumerate(features.views) if plan[view].split == "train"]
-    titles = [label["title"] for label in corpus.gallery.labels["clipart"]]
-    known = [i for i, c in enumerate(concepts) if not held_out(c.name)]
-    names = [concepts[i].name for i in known]
-    names += [t for t in dict.fromkeys(titles) if t not in set(names) and not held_out(t)]
-    index = {name: i for i, name in enumerate(names)}
+    names, index = name_targets(corpus, encode)
 
-    def named(family_is_clipart: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        pairs = []
-        for row, view in rows:
-            if view.kind in ALONE and (view.placed[0].family == "clipart") == family_is_clipart:
-                first = view.placed[0]
-                name = titles[first.row] if family_is_clipart else concepts[first.concept].name
-                if name in index:
-                    pairs.append((row, index[name]))
+    def named(titled: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        alone = [
+            (row, shown_name(view, corpus))
+            for row, view in rows
+            if view.kind in ALONE and (view.placed[0].family in TITLED_FAMILIES) == titled
+        ]
+        pairs = [(row, index[name]) for row, name in alone if name in index]
         array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
         return array[:, 0], array[:, 1]
 
-    single, single_name = named(False)
-    clipart, clipart_name = named(True)
+    single, single_name = named(titled=False)
+    titled, titled_name = named(titled=True)
     coloured = [
         (row, view.placed[0])
         for row, view in rows
@@ -59,16 +80,12 @@ def image_targets(corpus: Corpus, features: FeatureSet, encode: Encode) -> Image
     ]
     scenes = [(row, view) for row, view in rows if view.kind == "scene"]
     kinds, kind_of = _kinds(corpus)
-    keywords, keyword_of = _keywords([concepts[i] for i in known])
     return ImageTargets(
-        names=corpus.teacher.matrix(names),
-        chinese=encode([concepts[i].zh[0] for i in known]),
-        keywords=corpus.teacher.matrix(keywords),
-        keyword_of=keyword_of,
+        names=names,
         single=single,
         single_name=single_name,
-        clipart=clipart,
-        clipart_name=clipart_name,
+        titled=titled,
+        titled_name=titled_name,
         coloured=np.array([row for row, _ in coloured]),
         colour_texts=_colour_texts(corpus, [placed for _, placed in coloured]),
         scenes=np.array([row for row, _ in scenes]),

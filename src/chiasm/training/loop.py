@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.errors import CheckpointError
-from chiasm.training.start import START, STATE, start_of
+from chiasm.training.start import START, STATE, start_of, trained_state
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -171,7 +171,7 @@ def _evaluate(stage: Stage) -> dict[str, float]:
 
 def _save(stage: Stage, optimiser: torch.optim.Optimizer, step: int, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
-    state = {"module": _trained(stage.module), "optimiser": optimiser.state_dict(), "step": step}
+    state = {"module": trained_state(stage.module), "optimiser": optimiser.state_dict(), "step": step}
     torch.save(state, temporary)
     temporary.replace(path)
 
@@ -189,7 +189,9 @@ def _restore(stage: Stage, optimiser: torch.optim.Optimizer, folder: Path) -> in
 
 
 def _put(stage: Stage, weights: dict[str, Tensor], path: Path) -> None:
-    different = _trained(stage.module).keys() ^ weights.keys()
+    # A state may also hold what the stage leaves as it is.
+    missing = trained_state(stage.module).keys() - weights.keys()
+    different = missing | (weights.keys() - stage.module.state_dict().keys())
     if different:
         raise CheckpointError(
             f"expected the state of stage {stage.name}, got other tensors: {sorted(different)[:3]}",
@@ -197,9 +199,3 @@ def _put(stage: Stage, weights: dict[str, Tensor], path: Path) -> None:
             param=path.name,
         )
     stage.module.load_state_dict(weights, strict=False)
-
-
-def _trained(module: nn.Module) -> dict[str, Tensor]:
-    """What training changes, running statistics included; frozen weights need not be written each time."""
-    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
-    return {name: value for name, value in module.state_dict().items() if name not in frozen}

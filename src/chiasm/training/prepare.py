@@ -20,10 +20,10 @@ from chiasm.errors import DataError
 from chiasm.modality import Modality
 from chiasm.models.mini.audio import AudioEncoder
 from chiasm.models.mini.fusion import Encoded, Fusion, FusionConfig
-from chiasm.models.mini.image import ImageHead, ImageHeadConfig
+from chiasm.models.mini.image import ImageHeadConfig, ImageTower
 from chiasm.models.mini.lexicon import Lexicon
 from chiasm.models.mini.video import MotionConfig, MotionEncoder
-from chiasm.training.backbones import load_minilm
+from chiasm.training.backbones import load_minilm, load_trunk
 from chiasm.training.corpus import Corpus
 from chiasm.training.distil import load_synthetic
 from chiasm.training.features import FeatureSet, load_features
@@ -33,7 +33,7 @@ from chiasm.training.loop import Stage
 from chiasm.training.stages.audio import AudioStage, AudioStageConfig
 from chiasm.training.stages.audio_batches import AudioBatches
 from chiasm.training.stages.fusion import FusionStage, FusionStageConfig, Part
-from chiasm.training.stages.image import ImageStage, ImageStageConfig, head_vectors
+from chiasm.training.stages.image import ImageStage, ImageStageConfig, stored_views
 from chiasm.training.stages.text import ExtendedText, TextStage, TextStageConfig, first_embeddings
 from chiasm.training.stages.video import Drawing, VideoStage, VideoStageConfig, motion_texts
 from chiasm.training.start import weights_of
@@ -101,18 +101,33 @@ def text_tower(shop: Workshop) -> Encode:
 
 
 def prepare_image(shop: Workshop) -> ImageStage:
-    """The head over the cached features of the plan's views."""
+    """The head and the trunk's upper part over the cached features of the plan's views."""
     corpus = shop.corpus
     features = load_features(corpus.folder / "features")
     encode = text_tower(shop)
     return ImageStage(
-        ImageHead(ImageHeadConfig()).to(shop.device),
+        _published_tower().to(shop.device),
         features=features,
         targets=image_targets(corpus, features, encode),
         synthetic=load_synthetic(corpus.folder / "synthetic.npz"),
         checks=image_checks(corpus, features, encode),
         config=ImageStageConfig(steps=shop.steps(ImageStageConfig.steps)),
     )
+
+
+def _published_tower() -> ImageTower:
+    """The published trunk under a head that knows nothing yet."""
+    trunk = load_trunk()
+    tower = ImageTower(trunk.config, ImageHeadConfig())
+    tower.trunk.load_state_dict(trunk.state_dict())
+    return tower
+
+
+def image_tower(shop: Workshop) -> ImageTower:
+    """The finished image stage, frozen."""
+    tower = _published_tower()
+    load_stage(tower, shop.runs / "image")
+    return tower.to(shop.device).eval().requires_grad_(False)
 
 
 def prepare_video(shop: Workshop) -> VideoStage:
@@ -145,12 +160,10 @@ def _plain_views(shop: Workshop, things: Mapping[int, int]) -> list[Drawing]:
         for row, view in ((row, shop.corpus.plan[number]) for row, number in enumerate(features.views))
         if view.kind == "plain" and view.split != "test" and view.placed[0].concept in things
     ]
-    head = ImageHead(ImageHeadConfig()).to(shop.device)
-    load_stage(head, shop.runs / "image")
-    vectors = head_vectors(head.eval(), features, np.array([row for row, _ in placed]))
+    vectors, _ = stored_views(image_tower(shop), features, [row for row, _ in placed])
     return [
         Drawing(where, things[where.concept], vector)
-        for (_, where), vector in zip(placed, vectors.numpy(), strict=True)
+        for (_, where), vector in zip(placed, F.normalize(vectors, dim=-1).cpu().numpy(), strict=True)
     ]
 
 
@@ -174,9 +187,7 @@ class Towers:
         self.text = prepare_text(shop)
         load_stage(self.text.module, shop.runs / "text")
         self.text.module.eval().requires_grad_(False)
-        self.head = ImageHead(ImageHeadConfig()).to(shop.device)
-        load_stage(self.head, shop.runs / "image")
-        self.head.eval().requires_grad_(False)
+        self.image = image_tower(shop)
         self.features = features
         self.device = shop.device
 
@@ -191,9 +202,9 @@ class Towers:
         stored = [i for i, part in enumerate(parts) if part.row >= 0]
         if stored:
             rows = [parts[i].row for i in stored]
-            tokens = torch.from_numpy(self.features.tokens[rows].astype(np.float32)).to(self.device)
-            pooled = torch.from_numpy(self.features.pooled[rows].astype(np.float32)).to(self.device)
-            for i, vector, patches in zip(stored, *self.head(tokens, pooled), strict=True):
+            for i, vector, patches in zip(
+                stored, *stored_views(self.image, self.features, rows), strict=True
+            ):
                 # A clip's tokens are the vectors of its frames.
                 seen = (
                     patches

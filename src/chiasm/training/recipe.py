@@ -19,6 +19,7 @@ from chiasm.training.corpus import Corpus
 from chiasm.training.distil import DistilConfig, save_synthetic, synthesise
 from chiasm.training.features import SHARD, make_trunk, write_shard
 from chiasm.training.loop import Log, LoopConfig, Outcome, run_stage
+from chiasm.training.memory import hold_memory
 from chiasm.training.prepare import STAGES, Workshop, audio_extras
 from chiasm.training.start import begin_from
 from chiasm.training.validation_sets import ValidationSets
@@ -59,6 +60,7 @@ def train(
                 f"阶段应为 {'、'.join(STEPS)} 之一，实际为 {name!r}",
                 param="stages",
             )
+    hold_memory()
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     shop = Workshop(Corpus(folder, Sources(npm=folder / "sources")), folder / "stages", target, share)
     say = log or (lambda entry: print(json.dumps(entry, ensure_ascii=False), flush=True))
@@ -108,7 +110,7 @@ def _synthetic(shop: Workshop, log: Log) -> dict[str, Any]:
         bases: list[Any] = []
         for index in rng.permutation(len(shards))[: -(-_BASES // SHARD)]:
             with np.load(shards[index]) as shard:
-                bases.append(shard["coarse"])
+                bases.append(shard["fine"])
         save_synthetic(path, synthesise(load_trunk(), np.concatenate(bases), config))
     return {"samples": config.count}
 

@@ -67,4 +67,15 @@ def begin_from(checkpoint: Path, corpus: Corpus, runs: Path) -> None:
 
 def stage_modules(model: ChiasmMini) -> dict[str, torch.nn.Module]:
     """The part of the model that each stage (but text) trains."""
-    return {"image": model.image.head, "audio": model.audio, "video": model.motion, "fusion": model.fusion}
+    return {
+        "image": model.image.freeze_published(),
+        "audio": model.audio,
+        "video": model.motion,
+        "fusion": model.fusion,
+    }
+
+
+def trained_state(module: torch.nn.Module) -> dict[str, Tensor]:
+    """What training changes, running statistics included; frozen weights need not be written each time."""
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    return {name: value for name, value in module.state_dict().items() if name not in frozen}

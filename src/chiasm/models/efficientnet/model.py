@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from chiasm.models.efficientnet.config import EfficientNetConfig
 
+LOWER = 5
+
 
 class SameConv(nn.Conv2d):
     """Convolution with TensorFlow's SAME padding: the odd pixel of padding goes right and below."""
@@ -93,11 +95,19 @@ class EfficientNet(nn.Module):
 
     def features(self, x_bchw: Tensor) -> Features:
         """``x`` is (value - 127) / 128 of RGB bytes, ``[b, 3, s, s]``."""
+        return self.upper(self.lower(x_bchw))
+
+    def lower(self, x_bchw: Tensor) -> Tensor:
+        """The first five of the seven stages: ``[b, 3, s, s]`` → the fine map ``[b, 112, s/16, s/16]``."""
         x = F.relu6(self.stem_norm(self.stem(x_bchw)))
-        for stage in self.stages[:5]:
+        for stage in self.stages[:LOWER]:
             x = stage(x)
-        fine = x
-        for stage in self.stages[5:]:
+        return x
+
+    def upper(self, fine: Tensor) -> Features:
+        """The other two stages and the last convolution, over what :meth:`lower` gave."""
+        x = fine
+        for stage in self.stages[LOWER:]:
             x = stage(x)
         return Features(fine, x, self.pool(x))
 

@@ -1,4 +1,4 @@
-"""The image tower: a frozen EfficientNet-Lite0 trunk and the head that lifts it into the text space.
+"""The image tower: an EfficientNet-Lite0 trunk and the head that lifts its features into the text space.
 
 Two paths are added up. The pooled path maps the trunk's 1280 pooled features, which know photographs,
 by a small MLP. The token path reads the maps themselves: a few queries, one of them the pooled path's
@@ -7,13 +7,14 @@ pooled path alone and the patches only ever correct it.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiasm.models.efficientnet.config import EfficientNetConfig
-from chiasm.models.efficientnet.model import EfficientNet
+from chiasm.models.efficientnet.model import LOWER, EfficientNet
 from chiasm.nn.blocks import BlockConfig, Encoder
 
 
@@ -100,8 +101,22 @@ class ImageTower(nn.Module):
         self.trunk = EfficientNet(trunk)
         self.head = ImageHead(head)
         self.class_vectors: nn.Parameter | None = None
-        if trunk.classes:
+        if self.trunk.classifier is not None:
             self.class_vectors = nn.Parameter(torch.zeros(trunk.classes, head.dim), requires_grad=False)
+
+    def freeze_published(self) -> Self:
+        """Let only the head and the trunk's upper part learn; the rest stays as it was published."""
+        trunk = self.trunk
+        for frozen in (trunk.stem, trunk.stem_norm, *trunk.stages[:LOWER], trunk.classifier):
+            if frozen is not None:
+                frozen.requires_grad_(False)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """The trunk's batch norms keep the statistics of the photographs that it was published with."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
 
     def forward(self, pixels_bhwc: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 ``[b, s, s, 3]`` → (vector [b, dim], tokens [b, p, dim])."""
@@ -127,9 +142,12 @@ class ImageTower(nn.Module):
 
     def read(self, pixels_bhwc: Tensor) -> tuple[Tensor, Tensor]:
         """The trunk's features as the head wants them: tokens [b, p, coarse + fine] and pooled [b, 1280]."""
-        weight = self.trunk.stem.weight
-        x = pixels_bhwc.permute(0, 3, 1, 2).to(weight.dtype)
-        features = self.trunk.features((x - 127.0) / 128.0)
+        x = pixels_bhwc.permute(0, 3, 1, 2).to(self.trunk.stem.weight.dtype)
+        return self.read_fine(self.trunk.lower((x - 127.0) / 128.0))
+
+    def read_fine(self, fine: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`read`, from the trunk's fine maps ``[b, 112, h, w]`` on."""
+        features = self.trunk.upper(fine)
         maps = torch.cat([features.coarse, F.avg_pool2d(features.fine, 2)], dim=1)
         return maps.flatten(2).transpose(1, 2), features.pooled
 
