@@ -1,6 +1,7 @@
 """The plan of the picture corpus: reproducible, and honest about what training may see."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,15 @@ def test_each_other_split_has_its_own_family_with_unseen_concepts_too(plan: list
         placed = [p for view in plan if view.split == split for p in view.placed]
         assert {p.family for p in placed} == {family}
         assert len(THINGS) in {p.concept for p in placed}
+
+
+def test_further_rounds_paint_the_same_anew(gallery: Gallery, plan: list[ViewSpec]) -> None:
+    more = make_plan(gallery, tiny_concepts(), replace(SMALL_PLAN, rounds=3))
+    once = [view for view in plan if view.split == "train" and view.kind != "plain"]
+    assert more[: len(plan)] == plan
+    again = more[len(plan) :]
+    assert [(v.kind, v.placed) for v in again] == 2 * [(v.kind, v.placed) for v in once]
+    assert len({v.seed for v in (*once, *again)}) == 3 * len(once)
 
 
 def test_there_are_as_many_views_as_asked_for(plan: list[ViewSpec]) -> None:

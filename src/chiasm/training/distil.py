@@ -42,7 +42,7 @@ class Synthetic:
 
 
 def synthesise(trunk: EfficientNet, bases: NDArray[np.float16], config: DistilConfig) -> Synthetic:
-    """Samples that start from ``bases`` [m, 112, 12, 12], fine maps of real pictures."""
+    """Samples that start from ``bases`` [m, 112, 12, 12], fine maps of real pictures; where ``trunk`` is."""
     trunk = trunk.eval().requires_grad_(False)
     rng = np.random.default_rng(config.seed)
     batches = [_batch(trunk, bases, rng, config) for _ in range(config.count // config.size)]
@@ -64,11 +64,12 @@ def load_synthetic(path: Path) -> Synthetic:
 def _batch(
     trunk: EfficientNet, bases: NDArray[np.float16], rng: np.random.Generator, c: DistilConfig
 ) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float16]]:
-    maps = torch.from_numpy(_start(bases, rng, c.size))
-    target = _targets(rng, c.size)
+    device = trunk.stem.weight.device
+    maps = torch.from_numpy(_start(bases, rng, c.size)).to(device)
+    target = _targets(rng, c.size).to(device)
     for step in range(c.steps):
         maps.requires_grad_(True)
-        with _norm_inputs(trunk) as seen, mixed(maps.device):
+        with _norm_inputs(trunk) as seen, mixed(device):
             pooled = trunk.upper(maps).pooled.float()
         fit = -(target * _classify(trunk, pooled).log_softmax(dim=-1)).sum(dim=-1).sum()
         apart = torch.stack([_apart(norm, x) for norm, x in seen]).mean() * c.size
@@ -80,11 +81,7 @@ def _batch(
     with torch.no_grad():
         pooled = trunk.upper(maps).pooled
         probabilities = _classify(trunk, pooled).softmax(dim=-1)
-    return (
-        maps.numpy().astype(np.float16),
-        pooled.numpy().astype(np.float16),
-        probabilities.numpy().astype(np.float16),
-    )
+    return maps.half().cpu().numpy(), pooled.half().cpu().numpy(), probabilities.half().cpu().numpy()
 
 
 def _classify(trunk: EfficientNet, pooled: Tensor) -> Tensor:

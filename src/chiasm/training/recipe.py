@@ -111,7 +111,7 @@ def _synthetic(shop: Workshop, log: Log) -> dict[str, Any]:
         for index in rng.permutation(len(shards))[: -(-_BASES // SHARD)]:
             with np.load(shards[index]) as shard:
                 bases.append(shard["fine"])
-        save_synthetic(path, synthesise(load_trunk(), np.concatenate(bases), config))
+        save_synthetic(path, synthesise(load_trunk().to(shop.device), np.concatenate(bases), config))
     return {"samples": config.count}
 
 

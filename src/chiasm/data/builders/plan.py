@@ -6,7 +6,7 @@ any process can paint any of them.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,7 +89,11 @@ class ViewSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig:
-    """How many views of each kind: of emoji in colour (icons) and in ink, clip art and glyphs."""
+    """How many views of each kind: of emoji in colour (icons) and in ink, clip art and glyphs.
+
+    ``rounds``: how often all that chance has a part in is painted for training; a machine that trains longer
+    wants more.
+    """
 
     varied_per_icon: int = 3
     inked_per_icon: int = 1
@@ -99,6 +103,7 @@ class PlanConfig:
     coloured: int = 6000
     scenes: int = 9000
     held_scenes: int = 1000
+    rounds: int = 1
     seed: int = 20261123
 
 
@@ -175,6 +180,9 @@ def make_plan(gallery: Gallery, concepts: list[Concept], config: PlanConfig) -> 
     _add_styled(plan, ink, rng, config.varied_per_ink)
     _add_styled(plan, ink, rng, config.filled_per_ink, "filled")
     _add_styled(plan, titled["glyphs"], rng, config.filled_per_glyph, "filled")
+    once = [view for view in plan if view.split == "train" and view.kind != "plain"]
+    for _ in range(config.rounds - 1):
+        plan.extend(replace(view, seed=int(rng.integers(2**31))) for view in once)
     return plan
 
 
