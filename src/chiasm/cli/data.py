@@ -18,6 +18,9 @@ SourceFolder = Annotated[
     Path, typer.Option("--sources", help="Folder of the unpacked npm packages.", file_okay=False)
 ]
 Jobs = Annotated[int, typer.Option("--jobs", help="Processes; 0 means all cores.", min=0)]
+Rounds = Annotated[
+    int, typer.Option("--rounds", help="How often each drawing is painted anew; for long training.", min=1)
+]
 Target = Annotated[Path, typer.Argument(help="Folder to write to.", file_okay=False)]
 
 
@@ -39,6 +42,7 @@ def build(
     recipe: Recipe = "mini",
     folder: Folder = Path("runs/mini"),
     jobs: Jobs = 0,
+    rounds: Rounds = 1,
     as_json: options.AsJson = False,
 ) -> None:
     """Build the corpus; what is there already is not built again."""
@@ -46,7 +50,7 @@ def build(
     from chiasm.data.builders.corpus import build as run
 
     say(f"building the corpus in {folder} …", f"正在 {folder} 中构建语料……")
-    result = run(folder, jobs=jobs or os.cpu_count() or 1)
+    result = run(folder, jobs=jobs or os.cpu_count() or 1, rounds=rounds)
     emit({"folder": folder, "result": result}, lambda: pick("done", "完成"), as_json=as_json)
 
 

@@ -28,12 +28,13 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FAMILIES = (*TRAIN_FAMILIES, *INK_FAMILIES, VALIDATION_FAMILY, TEST_FAMILY, "clipart")
 
 
-def build(folder: Path, *, jobs: int, say: Callable[[str], None] = print) -> dict[str, int]:
+def build(folder: Path, *, jobs: int, rounds: int = 1, say: Callable[[str], None] = print) -> dict[str, int]:
     """Bring the sources and make everything that training reads.
 
     Args:
         folder: gets ``sources``, ``pictures``, ``plan.jsonl`` and ``audio``.
         jobs: processes for rendering.
+        rounds: of painted views in the plan, see :class:`PlanConfig`.
         say: told of each step.
 
     Returns:
@@ -55,7 +56,7 @@ def build(folder: Path, *, jobs: int, say: Callable[[str], None] = print) -> dic
     counts["glyphs"] = render("glyphs", glyphs(sources, names), folder / "pictures", jobs)
     plan_path = folder / "plan.jsonl"
     if not plan_path.exists():
-        save_plan(make_plan(Gallery(folder / "pictures"), concepts, PlanConfig()), plan_path)
+        save_plan(make_plan(Gallery(folder / "pictures"), concepts, PlanConfig(rounds=rounds)), plan_path)
     counts |= _build_audio(folder / "audio", sources, jobs, say)
     return counts
 
