@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Pillow
 
 import chiasm
@@ -55,6 +56,13 @@ def test_one_by_one_or_together_gives_the_same_vectors(model: chiasm.Model, kind
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
     # Different things have different vectors, or the comparison above could not fail.
     assert (together @ together.T)[~np.eye(len(values), dtype=bool)].max() < 0.9999
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gpu_gives_the_vectors_of_a_cpu(model: chiasm.Model, tiny_checkpoint: Path, kind: str) -> None:
+    on_gpu = chiasm.load(tiny_checkpoint, device="cuda").embed(KINDS[kind])
+    assert (on_gpu * model.embed(KINDS[kind])).sum(axis=1).min() > 0.999
 
 
 def test_the_order_is_kept_through_all_modalities(model: chiasm.Model) -> None:

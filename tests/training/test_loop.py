@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chiasm.errors import CheckpointError
+from chiasm.errors import CheckpointError, InvalidInput
 from chiasm.training.loop import LoopConfig, Outcome, cosine_rate, run_stage
+from chiasm.training.start import START, trained_state, weights_of
 
 Batch = tuple[Tensor, Tensor]
 
@@ -208,6 +209,54 @@ def test_the_state_of_another_module_is_refused(tmp_path: Path) -> None:
     other.module.extra = nn.Linear(2, 2)
     with pytest.raises(CheckpointError, match=r"extra\.bias"):
         run(other, tmp_path)
+
+
+def test_a_stage_ends_with_the_running_mean_of_its_weights(tmp_path: Path) -> None:
+    passed: list[Tensor] = []
+    stage = LineStage()
+    loss = stage.loss
+
+    def watched(batch: Batch) -> dict[str, Tensor]:
+        passed.append(stage.module.out.weight.detach().clone())  # type: ignore[union-attr]
+        return loss(batch)
+
+    stage.loss = watched  # type: ignore[method-assign]
+    run(stage, tmp_path)
+    mean, *later = (*passed, stage.module.out.weight.detach())  # type: ignore[union-attr]
+    for step, weights in enumerate(later, 1):
+        mean = mean * step / (step + 9) + weights * 9 / (step + 9)
+    torch.testing.assert_close(weights_of(tmp_path)["out.weight"], mean)
+    assert not torch.allclose(mean, later[-1])
+    assert int(weights_of(tmp_path)["norm.num_batches_tracked"]) == 8
+
+
+def test_the_mean_is_what_is_evaluated_and_survives_a_stop(tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+    for _ in range(8):
+        stage = LineStage()
+        stage.evaluate = lambda s=stage: seen.append(s.module.out.weight.detach().clone()) or {}  # type: ignore[method-assign, union-attr, misc]
+        run(stage, tmp_path / "parts", seconds=0.0)
+    run(LineStage(), tmp_path / "whole")
+    assert torch.equal(seen[-1], weights_of(tmp_path / "whole")["out.weight"])
+    assert not torch.equal(seen[-1], stage.module.out.weight)  # type: ignore[union-attr]
+
+
+def test_a_share_of_the_first_weights_is_kept(tmp_path: Path) -> None:
+    first = {name: value + 1 for name, value in trained_state(LineStage().module).items()}
+    for folder in ("half", "none"):
+        (tmp_path / folder).mkdir()
+        torch.save(first, tmp_path / folder / START)
+    run(LineStage(), tmp_path / "half", keep=0.5)
+    run(LineStage(), tmp_path / "none")
+    half, none = (weights_of(tmp_path / folder)["out.weight"] for folder in ("half", "none"))
+    torch.testing.assert_close(half, 0.5 * (none + first["out.weight"]))
+    run(LineStage(), tmp_path / "half", keep=0.5)  # done is done
+    assert torch.equal(weights_of(tmp_path / "half")["out.weight"], half)
+
+
+def test_nothing_is_kept_of_weights_that_were_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="expected weights that stage line began with"):
+        run(LineStage(), tmp_path, keep=0.5)
 
 
 def test_the_rate_warms_up_and_falls_as_half_a_cosine() -> None:

@@ -59,7 +59,7 @@ def test_what_was_trained_comes_before_what_it_began_with(
 ) -> None:
     begin_from(checkpoint, corpus, tmp_path)
     trained = {"summary": torch.ones(3)}
-    torch.save({"module": trained, "optimiser": {}, "step": 1}, tmp_path / "fusion" / STATE)
+    torch.save({"mean": trained}, tmp_path / "fusion" / STATE)
     assert torch.equal(weights_of(tmp_path / "fusion")["summary"], trained["summary"])
     begin_from(checkpoint, corpus, tmp_path)
     assert (tmp_path / "video" / START).exists()

@@ -35,6 +35,10 @@ Start = Annotated[
         show_default="from nothing",
     ),
 ]
+Keep = Annotated[
+    float,
+    typer.Option("--keep", help="Share of those weights in what each stage ends with.", min=0.0, max=1.0),
+]
 
 
 def train(
@@ -46,6 +50,7 @@ def train(
     seconds: Seconds = None,
     share: Share = 1.0,
     start: Start = None,
+    keep: Keep = 0.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Train the default model from its corpus; interrupted at any moment, run it again to go on."""
@@ -58,7 +63,7 @@ def train(
         f"在 {folder} 中训练；按 Ctrl-C 停止，再次运行即可继续",
     )
     begin = resolve(start) if start else None
-    result = run(folder, stages=stage, device=device, seconds=seconds, share=share, start=begin)
+    result = run(folder, stages=stage, device=device, seconds=seconds, share=share, start=begin, keep=keep)
     emit({"folder": folder, "result": result}, lambda: pick("done", "完成"), as_json=as_json)
 
 

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from chiasm.errors import CheckpointError
+from chiasm.errors import CheckpointError, InvalidInput
+from chiasm.training.mean import RunningMean
 from chiasm.training.start import START, STATE, start_of, trained_state
 
 Log = Callable[[dict[str, Any]], None]
@@ -59,13 +60,17 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How often things happen, and when to stop."""
+    """How often things happen, and when to stop.
+
+    ``keep``: the share of the weights it began with in what a stage ends with.
+    """
 
     seed: int = 0
     log_every: int = 20
     evaluate_every: int = 200
     save_seconds: float = 60.0
     seconds: float | None = None
+    keep: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +86,20 @@ def run_stage(stage: Stage, folder: Path, config: LoopConfig, log: Log) -> Outco
 
     Raises:
         CheckpointError: the folder holds the state of another module.
+        InvalidInput: something is to be kept of weights that the stage did not begin with.
         RuntimeError: the gradient is not finite; the last saved state stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    began_with = start_of(folder)
+    if config.keep and not began_with:
+        raise InvalidInput(
+            f"expected weights that stage {stage.name} began with, to keep a share of; give a start",
+            f"阶段 {stage.name} 没有起始权重，无法保留其中一部分；请指定起始检查点",
+            param="keep",
+        )
     optimiser = stage.optimiser()
-    step = _restore(stage, optimiser, folder)
+    mean = RunningMean(stage.module)
+    step = _restore(stage, optimiser, mean, folder)
     began = saved = time.monotonic()
     first, waited = step, 0.0
     stage.module.train()
@@ -100,6 +114,9 @@ def run_stage(stage: Stage, folder: Path, config: LoopConfig, log: Log) -> Outco
             waited += wait
             losses = _step(stage, optimiser, batch, step, config.seed)
             step += 1
+            mean.update(step)
+            if config.keep and step == stage.steps:
+                mean.mix(began_with, config.keep)
             now = time.monotonic()
             if step % config.log_every == 0 or step == stage.steps:
                 elapsed = max(now - began, 1e-9)
@@ -113,10 +130,10 @@ def run_stage(stage: Stage, folder: Path, config: LoopConfig, log: Log) -> Outco
                     }
                 )
             if step % config.evaluate_every == 0 or step == stage.steps:
-                report({"step": step, "evaluation": _evaluate(stage)})
+                report({"step": step, "evaluation": _evaluate(stage, mean)})
             out_of_time = config.seconds is not None and now - began > config.seconds
             if now - saved > config.save_seconds or step == stage.steps or out_of_time:
-                _save(stage, optimiser, step, folder / STATE)
+                _save(stage, optimiser, mean, step, folder / STATE)
                 saved = time.monotonic()
             if out_of_time:
                 break
@@ -161,29 +178,36 @@ def _step(
     return {name: float(value.detach()) for name, value in losses.items()}
 
 
-def _evaluate(stage: Stage) -> dict[str, float]:
+def _evaluate(stage: Stage, mean: RunningMean) -> dict[str, float]:
     stage.module.eval()
-    with torch.inference_mode():
+    with mean.in_place(), torch.inference_mode():
         figures = stage.evaluate()
     stage.module.train()
     return figures
 
 
-def _save(stage: Stage, optimiser: torch.optim.Optimizer, step: int, path: Path) -> None:
+def _save(stage: Stage, optimiser: torch.optim.Optimizer, mean: RunningMean, step: int, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
-    state = {"module": trained_state(stage.module), "optimiser": optimiser.state_dict(), "step": step}
+    state = {
+        "module": trained_state(stage.module),
+        "mean": mean.values,
+        "optimiser": optimiser.state_dict(),
+        "step": step,
+    }
     torch.save(state, temporary)
     temporary.replace(path)
 
 
-def _restore(stage: Stage, optimiser: torch.optim.Optimizer, folder: Path) -> int:
+def _restore(stage: Stage, optimiser: torch.optim.Optimizer, mean: RunningMean, folder: Path) -> int:
     path = folder / STATE
     if not path.exists():
         if start := start_of(folder):
             _put(stage, start, folder / START)
+            mean.restore(start)
         return 0
     state = torch.load(path, weights_only=True, map_location="cpu")
     _put(stage, state["module"], path)
+    mean.restore(state["mean"])
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"])
 

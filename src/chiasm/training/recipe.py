@@ -36,6 +36,7 @@ def train(
     seconds: float | None = None,
     share: float = 1.0,
     start: Path | None = None,
+    keep: float = 0.0,
     log: Log | None = None,
 ) -> dict[str, Any]:
     """Run the recipe on a corpus folder; what is finished is not done again.
@@ -47,10 +48,11 @@ def train(
         seconds: stop each stage cleanly after so long; run again to go on.
         share: of each stage's usual steps.
         start: a checkpoint whose weights stages that have not begun go on from, instead of from nothing.
+        keep: the share of the weights a stage began with in what it ends with.
         log: told of every logged step; prints by default.
 
     Raises:
-        InvalidInput: a stage that does not exist.
+        InvalidInput: a stage that does not exist; ``keep`` without weights to begin with.
     """
     chosen = list(stages) if stages else list(STEPS)
     for name in chosen:
@@ -70,14 +72,16 @@ def train(
     for name in STEPS:
         if name in chosen:
             done[name] = (
-                _OTHERS[name](shop, say) if name in _OTHERS else _train_stage(shop, name, seconds, say)
+                _OTHERS[name](shop, say)
+                if name in _OTHERS
+                else _train_stage(shop, name, LoopConfig(seconds=seconds, keep=keep), say)
             )
     return done
 
 
-def _train_stage(shop: Workshop, name: str, seconds: float | None, log: Log) -> dict[str, Any]:
+def _train_stage(shop: Workshop, name: str, config: LoopConfig, log: Log) -> dict[str, Any]:
     stage = STAGES[name](shop)
-    outcome: Outcome = run_stage(stage, shop.runs / name, LoopConfig(seconds=seconds), log)
+    outcome: Outcome = run_stage(stage, shop.runs / name, config, log)
     return {"step": outcome.step, "done": outcome.done}
 
 

@@ -20,12 +20,11 @@ START = "start.pt"
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:
-    """What a stage has learnt; before it has begun, what it begins with; empty when there is neither."""
+    """The mean of a stage's weights; before it has begun, what it begins with; empty if there is neither."""
     if (folder / STATE).exists():
-        trained: dict[str, Tensor] = torch.load(folder / STATE, weights_only=True, map_location="cpu")[
-            "module"
-        ]
-        return trained
+        state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
+        mean: dict[str, Tensor] = state["mean"]
+        return mean
     return start_of(folder)
 
 
