@@ -43,7 +43,10 @@ def test_templates_surround_the_label_and_are_averaged(client, model):
 def test_multi_label_scores_stand_each_for_themselves(client, model):
     model.description = type(model.description)(
         **{f: getattr(model.description, f) for f in model.description.__dataclass_fields__}
-        | {"calibration": {"pairs": {"text>text": vars(Pair(cosine=20.0, bias=-10.0))}}}
+        | {
+            "revision": "calibrated",
+            "calibration": {"pairs": {"text>text": vars(Pair(cosine=20.0, bias=-10.0))}},
+        }
     )
     [found] = post(client, input="red blue", labels=["red", "green", "blue"], multi_label=True).json["data"]
     scores = {entry["label"]: entry["score"] for entry in found["scores"]}

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 JSON_ROUTES = [
     ("POST", "/v1/embeddings"),
     ("POST", "/v1/classify"),
+    ("POST", "/v1/similarity"),
+    ("POST", "/v1/rerank"),
     ("POST", "/v1/vector_stores"),
     ("POST", "/v1/vector_stores/{store}"),
     ("POST", "/v1/vector_stores/{store}/files"),

@@ -13,7 +13,7 @@ KEY_LIST = [
     "url", "file", "file_id", "input_audio", "data", "format", "role", "labels", "template",
     "multi_label", "dimensions", "encoding_format", "query", "like", "filters", "key", "value",
     "max_num_results", "ranking_options", "score_threshold", "modalities", "name", "metadata",
-    "file_ids", "attributes", "path", "user", "chunking_strategy", "expires_after",
+    "file_ids", "attributes", "path", "user", "chunking_strategy", "expires_after", "queries", "documents", "top_n", "return_documents",
 ]
 WORD_LIST = [
     "red", "", "default", "colours", "text", "image_url", "file", "and", "eq", "in", "user",
@@ -33,6 +33,8 @@ BODIES = st.dictionaries(st.one_of(KEYS, st.text(max_size=4)), VALUES, max_size=
 ROUTES = (
     "/v1/embeddings",
     "/v1/classify",
+    "/v1/similarity",
+    "/v1/rerank",
     "/v1/vector_stores",
     "/v1/vector_stores/{s}",
     "/v1/vector_stores/{s}/files",
@@ -53,6 +55,8 @@ HEADERS = (
 DEFAULTS: dict[str, dict] = {
     "/v1/embeddings": {"input": "red"},
     "/v1/classify": {"input": "red", "labels": ["a", "b"]},
+    "/v1/similarity": {"queries": "red", "documents": ["a", "b"]},
+    "/v1/rerank": {"query": "red", "documents": ["a", "b"]},
     "/v1/vector_stores/{s}/search": {"query": "red"},
     "/v1/vector_stores/{s}/files": {"file_id": "file-none"},
 }

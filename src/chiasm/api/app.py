@@ -11,7 +11,19 @@ from chiasm.api.errors import LastResort, register_errors
 from chiasm.api.gateway import REFUSAL
 from chiasm.api.model import register_timings
 from chiasm.api.pool import DecodePool
-from chiasm.api.routes import classify, embeddings, entries, files, health, jobs, models, search, stores
+from chiasm.api.routes import (
+    classify,
+    embeddings,
+    entries,
+    files,
+    health,
+    jobs,
+    models,
+    rerank,
+    search,
+    similarity,
+    stores,
+)
 from chiasm.api.security import register_security
 from chiasm.api.uploads import StreamingRequest
 from chiasm.api.web import blueprint as web
@@ -24,6 +36,8 @@ BLUEPRINTS = (
     models.blueprint,
     embeddings.blueprint,
     classify.blueprint,
+    similarity.blueprint,
+    rerank.blueprint,
     files.blueprint,
     stores.blueprint,
     entries.blueprint,

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from flask import current_app
@@ -11,6 +11,7 @@ from flask import current_app
 from chiasm.api.pool import DecodePool
 from chiasm.api.ports import ItemPreprocessor, LibraryApi
 from chiasm.errors import Overloaded
+from chiasm.library import Calibration
 from chiasm.preprocess import Embedder
 from chiasm.settings import Settings
 
@@ -68,6 +69,7 @@ class ApiState:
     Attributes:
         decoding: for inputs that are here.
         fetching: for inputs that lie at an address and may be slow to come.
+        calibrations: of the models seen, by revision.
     """
 
     context: ApiContext
@@ -75,6 +77,7 @@ class ApiState:
     fetching: DecodePool
     uploads: UploadSlots
     started_at: int
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
 
 
 EXTENSION = "chiasm"

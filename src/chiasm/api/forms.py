@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from chiasm.api.bodies import Form, parse_json, read_form, validated
 from chiasm.api.context import context
-from chiasm.api.parts import SHORT, ItemSpec, parse_form_items
+from chiasm.api.parts import SHORT, ItemSpec, parse_form_items, parse_form_side
 from chiasm.api.validation import expected, unknown
 from chiasm.errors import InvalidInput
 
@@ -42,6 +42,25 @@ def read_items(schema: type[M], *, fuse: bool = False, optional: bool = False) -
     if optional and not parts and not form.files:
         return body, []
     return body, parse_form_items(parts, form.files, context().settings.limits, fuse=fuse)
+
+
+def read_sides(schema: type[M], *sides: str) -> tuple[M, list[list[ItemSpec]]]:
+    """The body's form where several fields hold parts: texts, then files, of each of ``sides``.
+
+    Raises:
+        InvalidInput: an unknown field, one that is wrong, or a side without any part.
+    """
+    form = read_form()
+    for name in form.files:
+        if name not in sides:
+            raise unknown(name[:200], ", ".join(sides))
+    others = {name: given for name, given in form.values.items() if name not in sides}
+    body = validated(schema, {**dict.fromkeys(sides, True), **form_fields(schema, others)})
+    limits = context().settings.limits
+    parts = [
+        parse_form_side(side, form.values.get(side, ()), form.files.get(side, ()), limits) for side in sides
+    ]
+    return body, parts
 
 
 def form_fields(schema: type[BaseModel], values: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -168,6 +168,21 @@ def parse_form_items(
     return [ItemSpec(param=part.param, parts=(part,)) for part in parts]
 
 
+def parse_form_side(
+    name: str, values: Sequence[str], files: Sequence[FileStorage], limits: Limits
+) -> list[ItemSpec]:
+    """The parts of one form field, texts first: each an item of its own; there must be one."""
+    parts = [text_part(text, _nth(name, i, len(values)), limits) for i, text in enumerate(values)]
+    parts += [
+        PartSpec(param=_nth(name, i, len(files)), kind="upload", value=upload)
+        for i, upload in enumerate(files)
+    ]
+    check_parts(len(parts), name, limits)
+    if not parts:
+        raise missing(name)
+    return [ItemSpec(param=part.param, parts=(part,)) for part in parts]
+
+
 def check_parts(count: int, param: str, limits: Limits) -> None:
     """Refuse more than ``limits.parts``."""
     if count > limits.parts:

@@ -3,7 +3,7 @@
 from chiasm.library.client import LibraryClient
 from chiasm.library.library import Library, Progress
 from chiasm.library.opening import connect, open_library
-from chiasm.library.relevance import Calibration, Pair, fit
+from chiasm.library.relevance import Calibration, Pair, fit, kind_of
 from chiasm.library.results import FileProblem, Hit, IndexReport, Span, StoreInfo
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "StoreInfo",
     "connect",
     "fit",
+    "kind_of",
     "open_library",
 ]

@@ -11,14 +11,13 @@ from chiasm.api.answers import reply
 from chiasm.api.bodies import is_form, read_json, validated
 from chiasm.api.context import context
 from chiasm.api.forms import read_items
-from chiasm.api.model import describe, embed, truncation, usage
+from chiasm.api.model import Embedded, describe, embed, truncation, usage
 from chiasm.api.parts import ItemSpec, check_parts, parse_inputs, parse_item, text_part
+from chiasm.api.relating import Side, calibration, modality_of, probabilities
 from chiasm.api.schemas.tasks import ClassifyBody
 from chiasm.api.validation import expected
 from chiasm.errors import InvalidInput
-from chiasm.library import Calibration
-from chiasm.modality import key_of
-from chiasm.preprocess import ModelDescription, PreparedItem
+from chiasm.preprocess import PreparedItem
 from chiasm.settings import Limits
 
 blueprint = Blueprint("classify", __name__)
@@ -50,8 +49,10 @@ def classify() -> Response:
     starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
     labels = _means(embedded.vectors[len(inputs) :], starts)
     if body.multi_label:
-        kinds = [_modality(embedded.items[len(inputs) + start]) for start in starts]
-        scores = independent(vectors, [_modality(item) for item in items], labels, kinds, description)
+        kinds = [modality_of(embedded.items[len(inputs) + start]) for start in starts]
+        found = Side.of(Embedded(items=items, vectors=vectors), inputs, documents=True)
+        cosines = labels.astype(np.float64) @ vectors.T.astype(np.float64)
+        scores = probabilities(Side(vectors=labels, kinds=kinds), found, cosines, calibration(description)).T
     else:
         scores = exclusive(vectors, labels, description.logit_scale)
     names = [label if isinstance(label, str) else None for label in body.labels]
@@ -73,23 +74,6 @@ def exclusive(
     logits = logit_scale * (vectors.astype(np.float64) @ labels.T.astype(np.float64))
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     scores: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return scores
-
-
-def independent(
-    vectors: NDArray[np.float32],
-    modalities: Sequence[str],
-    labels: NDArray[np.float32],
-    label_modalities: Sequence[str],
-    description: ModelDescription,
-) -> NDArray[np.float64]:
-    """For each label by itself the calibrated probability that it fits, ``[inputs, labels]``."""
-    calibration = Calibration.from_mapping(description.calibration, description.dimensions)
-    scores = np.empty((len(vectors), len(labels)))
-    for row, (vector, modality) in enumerate(zip(vectors, modalities, strict=True)):
-        for column, (label, kind) in enumerate(zip(labels, label_modalities, strict=True)):
-            cosine = np.array([[float(label @ vector)]])
-            scores[row, column] = calibration.probability(cosine, label[None], kind, modality)[0, 0]
     return scores
 
 
@@ -131,10 +115,6 @@ def _means(vectors: NDArray[np.float32], starts: NDArray[np.intp]) -> NDArray[np
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     unit: NDArray[np.float32] = (sums / np.maximum(norms, 1e-12)).astype(np.float32)
     return unit
-
-
-def _modality(item: PreparedItem) -> str:
-    return key_of(frozenset(part.modality for part in item.parts))
 
 
 def _result(

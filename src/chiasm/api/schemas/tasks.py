@@ -1,4 +1,4 @@
-"""``/v1/embeddings`` and ``/v1/classify``."""
+"""``/v1/embeddings``, ``/v1/classify``, ``/v1/similarity`` and ``/v1/rerank``."""
 
 from typing import Any, Literal
 
@@ -23,3 +23,22 @@ class ClassifyBody(ModelBody):
     labels: list[Any] = Field(min_length=1)
     template: Any = None
     multi_label: bool = False
+
+
+class SimilarityBody(ModelBody):
+    """Parts or mixed items on both sides."""
+
+    queries: Any
+    documents: Any
+
+
+class RerankBody(ModelBody):
+    """Cohere's and Jina's; what cuts documents into chunks there is accepted, without effect."""
+
+    query: Any
+    documents: Any
+    top_n: int | None = Field(default=None, ge=1)
+    return_documents: bool = False
+    max_chunks_per_doc: int | None = None
+    max_tokens_per_doc: int | None = None
+    truncation: bool | None = None
