@@ -13,7 +13,8 @@ KEY_LIST = [
     "url", "file", "file_id", "input_audio", "data", "format", "role", "labels", "template",
     "multi_label", "dimensions", "encoding_format", "query", "like", "filters", "key", "value",
     "max_num_results", "ranking_options", "score_threshold", "modalities", "name", "metadata",
-    "file_ids", "attributes", "path", "user", "chunking_strategy", "expires_after", "queries", "documents", "top_n", "return_documents",
+    "file_ids", "attributes", "path", "user", "chunking_strategy", "expires_after", "queries", "documents",
+    "top_n", "return_documents",
 ]
 WORD_LIST = [
     "red", "", "default", "colours", "text", "image_url", "file", "and", "eq", "in", "user",
