@@ -182,7 +182,12 @@ def test_filters_and_threshold(client, store, files):
         ({"query": "a", "like": "b"}, "like"),
         ({"query": ""}, "query"),
         ({"query": []}, "query"),
-        ({"query": ["a", {"text": "b"}]}, "query"),
+        ({"query": ["a", {"text": ""}]}, "query[1].text"),
+        ({"query": "a", "weights": [1.0, 2.0]}, "weights"),
+        ({"query": "a", "negative": {"text": ""}}, "negative.text"),
+        ({"query": "a", "diversity": 2}, "diversity"),
+        ({"query": "a", "page": "7"}, "page"),
+        ({"like": "b", "negative": "a"}, "like"),
         ({"query": 7}, "query"),
         ({"query": "a", "max_num_results": 0}, "max_num_results"),
         ({"query": "a", "max_num_results": 51}, "max_num_results"),
@@ -195,6 +200,42 @@ def test_filters_and_threshold(client, store, files):
 )
 def test_searches_name_what_is_wrong(client, store, body, param):
     assert refused(client, store, **body) == param
+
+
+def test_several_queries_of_any_kind_with_weights_and_what_is_not_wanted(client, store, files):
+    coded = {"image": base64.b64encode(picture("red", 31)).decode()}
+    found = search(client, store, query=[coded, "blue"], weights=[1, 20])
+    assert found[0]["file_id"] == files["blue"]
+    found = search(client, store, query=[coded, "blue"], weights=[20, 1])
+    assert found[0]["file_id"] == files["red"]
+    without = search(client, store, query=["red", "blue"], negative=[coded])
+    order = [hit["file_id"] for hit in without]
+    assert order.index(files["blue"]) < order.index(files["red"])
+
+
+def test_pages_of_a_search_follow_each_other(client, store, files):
+    asked = {"query": "red", "ranking_options": {"score_threshold": 0}, "max_num_results": 2}
+    whole = [hit["file_id"] for hit in search(client, store, query="red", max_num_results=50)]
+    pages, token = [], None
+    while True:
+        body = {**asked, **({"page": token} if token else {})}
+        answer = client.post(f"/v1/vector_stores/{store}/search", json=body).json
+        pages += [hit["file_id"] for hit in answer["data"]]
+        token = answer["next_page"]
+        assert answer["has_more"] is (token is not None)
+        if token is None:
+            break
+    assert pages == whole
+    assert len(whole) > 2
+
+
+def test_a_page_of_another_search_or_store_is_refused(client, store, files):
+    asked = {"query": "red", "ranking_options": {"score_threshold": 0}, "max_num_results": 1}
+    token = client.post(f"/v1/vector_stores/{store}/search", json=asked).json["next_page"]
+    other = client.post("/v1/vector_stores", json={"name": "another"}).json["id"]
+    assert refused(client, other, **asked, page=token) == "page"
+    assert refused(client, store, **(asked | {"query": "blue"}), page=token) == "page"
+    assert refused(client, store, **asked, page="1." + "0" * 32) == "page"
 
 
 def test_wrong_filters_are_named(client, store, files):

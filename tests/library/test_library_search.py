@@ -194,7 +194,7 @@ def test_a_passage_is_judged_as_a_passage(
     ("options", "param"),
     [
         ({"limit": 0}, "limit"),
-        ({"limit": 51}, "limit"),
+        ({"limit": 101}, "limit"),
         ({"threshold": 2.0}, "threshold"),
         ({"modalities": ["smell"]}, "modalities"),
     ],

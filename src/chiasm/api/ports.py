@@ -54,24 +54,12 @@ class LibraryApi(Protocol):
         self,
         store: str,
         vectors: ArrayLike,
-        query_modality: str,
+        query_modality: str | Sequence[str],
         *,
-        limit: int = 10,
-        modalities: Sequence[str] | None = None,
-        filters: object | None = None,
-        threshold: float | None = None,
         revision: str | None = None,
+        **wanted: Any,
     ) -> Sequence[Hit]: ...
-    def search_like(
-        self,
-        store: str,
-        file_id: str,
-        *,
-        limit: int = 10,
-        modalities: Sequence[str] | None = None,
-        filters: object | None = None,
-        threshold: float | None = None,
-    ) -> Sequence[Hit]: ...
+    def search_like(self, store: str, file_id: str, **wanted: Any) -> Sequence[Hit]: ...
 
 
 @runtime_checkable

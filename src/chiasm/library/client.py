@@ -191,13 +191,10 @@ class LibraryClient:
         self,
         store: str,
         vectors: ArrayLike,
-        query_modality: str,
+        query_modality: str | Sequence[str],
         *,
-        limit: int = 10,
-        modalities: Sequence[str] | None = None,
-        filters: object | None = None,
-        threshold: float | None = None,
         revision: str | None = None,
+        **wanted: Any,
     ) -> list[Hit]:
         """The files that fit best."""
         return self._call(
@@ -206,34 +203,13 @@ class LibraryClient:
             store=store,
             vectors=vectors,
             query_modality=query_modality,
-            limit=limit,
-            modalities=None if modalities is None else list(modalities),
-            filters=filters,
-            threshold=threshold,
             revision=revision,
+            **wanted,
         )
 
-    def search_like(
-        self,
-        store: str,
-        file_id: str,
-        *,
-        limit: int = 10,
-        modalities: Sequence[str] | None = None,
-        filters: object | None = None,
-        threshold: float | None = None,
-    ) -> list[Hit]:
+    def search_like(self, store: str, file_id: str, **wanted: Any) -> list[Hit]:
         """Files like one in the store."""
-        return self._call(
-            list[Hit],
-            "search_like",
-            store=store,
-            file_id=file_id,
-            limit=limit,
-            modalities=None if modalities is None else list(modalities),
-            filters=filters,
-            threshold=threshold,
-        )
+        return self._call(list[Hit], "search_like", store=store, file_id=file_id, **wanted)
 
     # Jobs
 

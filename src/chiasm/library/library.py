@@ -13,9 +13,10 @@ from chiasm.library import folder as following
 from chiasm.library.attributes import checked_attributes
 from chiasm.library.catalogue import Catalogue
 from chiasm.library.indexing import Cutter, Indexer, Task
+from chiasm.library.query import MODALITIES, Query
 from chiasm.library.relevance import Calibration
 from chiasm.library.results import FileProblem, Hit, IndexReport
-from chiasm.library.search import MODALITIES, Query, Searcher
+from chiasm.library.search import Searcher
 from chiasm.preprocess import Embedder
 from chiasm.settings import Settings
 from chiasm.stores import EntryRecord, Indexed, NewSegment, UsearchIndex, VectorIndex
@@ -225,43 +226,30 @@ class Library(Catalogue):
         self,
         store: str,
         vectors: ArrayLike,
-        query_modality: str,
+        query_modality: str | Sequence[str],
         *,
-        limit: int = 10,
-        modalities: Sequence[str] | None = None,
-        filters: object | None = None,
-        threshold: float | None = None,
         revision: str | None = None,
+        **wanted: Any,
     ) -> list[Hit]:
-        """The files that fit best, by calibrated probability; see :class:`~chiasm.library.search.Query`.
+        """The files that fit best, by calibrated probability.
 
         Args:
             vectors: [q, d] or [d].
+            query_modality: of all of them, or of each.
             revision: of the model that made them; ``None`` for the present one.
+            wanted: the other fields of :class:`~chiasm.library.query.Query`.
         """
         query = Query(
             vectors=np.atleast_2d(np.asarray(vectors, np.float32)),
             modality=query_modality,
-            limit=limit,
-            modalities=modalities,
-            filters=filters,
-            threshold=threshold,
+            **wanted,
         )
         return self._searcher.search(
             self._metadata.store(store), query, revision=revision or self._revision(None)
         )
 
-    def search_like(
-        self,
-        store: str,
-        file_id: str,
-        *,
-        limit: int = 10,
-        modalities: Sequence[str] | None = None,
-        filters: object | None = None,
-        threshold: float | None = None,
-    ) -> list[Hit]:
-        """Files like one in the store, which itself is left out."""
+    def search_like(self, store: str, file_id: str, **wanted: Any) -> list[Hit]:
+        """Files like one in the store, which itself is left out; ``wanted`` as in :meth:`search`."""
         entry = self.entry(store, file_id)
         record = self._metadata.store(entry.store_id)
         own = self._segments.of_file(entry.store_id, entry.file.id)
@@ -273,11 +261,8 @@ class Library(Catalogue):
         query = Query(
             vectors=vectors,
             modality=own[0].modality,
-            limit=limit,
-            modalities=modalities,
-            filters=filters,
-            threshold=threshold,
             exclude=entry.file.id,
+            **wanted,
         )
         return self._searcher.search(record, query, revision=None)
 

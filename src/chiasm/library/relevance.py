@@ -137,6 +137,23 @@ class Calibration:
         z = self.z_scores(cosines, queries, item_kind) if pair.z else np.zeros(np.shape(cosines))
         return sigmoid(pair.cosine * np.asarray(cosines, np.float64) + pair.z * z + pair.bias)
 
+    def evidence(
+        self, cosines: Floats, queries: Floats, query_modality: str, item_kind: str
+    ) -> NDArray[np.float64]:
+        """By how much (in logits, at least 0) each item is more like its query than usual, [q, k].
+
+        What is usual is the mean over the background bank; without a bank, a cosine of 0.
+        """
+        pair = self.pair(query_modality, item_kind)
+        bank = self.background.get(item_kind)
+        if bank is None or not len(bank):
+            usual: Floats = np.zeros((len(cosines), 1))
+        else:
+            usual = (np.asarray(queries, bank.dtype) @ bank.T).astype(np.float64).mean(axis=1, keepdims=True)
+        z = self.z_scores(cosines, queries, item_kind) if pair.z else np.zeros(np.shape(cosines))
+        excess: NDArray[np.float64] = pair.cosine * (cosines - usual) + pair.z * z
+        return np.maximum(excess, 0.0)
+
     def cutoff(self, query_modality: str, item_kind: str, items: int) -> float:
         """The probability from which on a hit among so many items is worth showing."""
         pair = self.pair(query_modality, item_kind)

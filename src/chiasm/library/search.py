@@ -1,20 +1,18 @@
 """One query, all modalities: a lookup in each modality's index, merged by calibrated probability."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chiasm.errors import InvalidInput
+from chiasm.library.query import MODALITIES, Query
+from chiasm.library.ranking import score, spread
 from chiasm.library.relevance import KINDS, Calibration, kind_of
 from chiasm.library.results import Hit, Span
-from chiasm.stores import Segments, StoreRecord, VectorIndex, other_revision
+from chiasm.stores import EntryRecord, SegmentRecord, Segments, StoreRecord, VectorIndex, other_revision
+from chiasm.stores.vectors import Match
 
-MODALITIES = ("text", "image", "audio", "video", "mixed")
-MAX_LIMIT = 50
-MAX_QUERIES = 64
 MAX_CANDIDATES = 8192  # of one modality: how far the search for `limit` different files may go
 FURTHER_SPANS = 5
 
@@ -24,57 +22,6 @@ class IndexSource(Protocol):
 
     def get(self, store: StoreRecord, modality: str) -> VectorIndex | None:
         """The index of a store's modality; ``None`` when it has none."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Query:
-    """What is looked for, and where.
-
-    Args:
-        vectors: unit rows [q, d]; a file counts by the query that it suits best.
-        modality: of the queries: text, image, audio, video or mixed.
-        limit: number of files, 1 to 50.
-        modalities: of the hits; ``None`` for all.
-        filters: see :mod:`chiasm.stores.filters`.
-        threshold: least score; ``None`` for the model's own cut-off of each pair, 0 for all.
-        exclude: a file that is not a hit.
-    """
-
-    vectors: NDArray[np.float32]
-    modality: str
-    limit: int = 10
-    modalities: Sequence[str] | None = None
-    filters: object | None = None
-    threshold: float | None = None
-    exclude: str | None = None
-
-    def checked(self, dimensions: int) -> "Query":
-        """This query, if it makes sense.
-
-        Raises:
-            InvalidInput: it does not.
-        """
-        shape = self.vectors.shape
-        if self.vectors.ndim != 2 or not 1 <= shape[0] <= MAX_QUERIES or shape[1] != dimensions:
-            raise _wrong(
-                f"1 to {MAX_QUERIES} query vectors of {dimensions} dimensions",
-                "查询向量",
-                list(shape),
-                "query",
-            )
-        if not np.isfinite(self.vectors).all() or not (np.linalg.norm(self.vectors, axis=1) > 0).all():
-            raise _wrong("finite query vectors other than 0", "非零的有限查询向量", "others", "query")
-        if not 1 <= self.limit <= MAX_LIMIT:
-            raise _wrong(f"a limit of 1 to {MAX_LIMIT}", f"1 至 {MAX_LIMIT} 的 limit", self.limit, "limit")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise _wrong("a threshold in [0, 1]", "[0, 1] 内的阈值", self.threshold, "threshold")
-        for name, value in (
-            ("query_modality", self.modality),
-            *(("modalities", m) for m in self.modalities or ()),
-        ):
-            if value not in MODALITIES:
-                raise _wrong(f"one of {', '.join(MODALITIES)}", f"{'、'.join(MODALITIES)} 之一", value, name)
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +39,12 @@ class _Place:
     modality: str
     index: VectorIndex
     allowed: NDArray[np.uint64] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    candidate: _Candidate
+    segment: SegmentRecord
 
 
 class Searcher:
@@ -129,12 +82,12 @@ class Searcher:
             for index in [self._indexes.get(store, m)]
             if index is not None
         ]
-        count = 2 * query.limit + 8
+        count = 2 * query.depth + 8
         while True:
             found = [self._lookup(query, vectors, place, count) for place in places]
-            hits = self._hits(store, query, [c for candidates, _ in found for c in candidates])
-            if len(hits) >= query.limit or not any(more for _, more in found) or count >= MAX_CANDIDATES:
-                return hits[: query.limit]
+            files = self._files(query, [c for candidates, _ in found for c in candidates])
+            if len(files) >= query.depth or not any(more for _, more in found) or count >= MAX_CANDIDATES:
+                return self._hits(store, query, files)
             count *= 4  # long files filled the places: look further for other files
 
     def _lookup(
@@ -144,70 +97,94 @@ class Searcher:
         items = len(place.index) if place.allowed is None else len(place.allowed)
         if not items:
             return [], False
-        best: dict[tuple[int, str], _Candidate] = {}
-        more = False
-        for vector in vectors:
-            match = place.index.search(vector, count, place.allowed)
-            for kind in KINDS.get(place.modality, (place.modality,)):
-                cutoff = self._cutoff(query, kind, items)
-                scores = self._calibration.probability(
-                    match.cosines[None], vector[None], query.modality, kind
-                )[0]
-                more |= count <= len(match.keys) < items and bool(scores[-1] >= cutoff)
-                for key, score, cosine in zip(match.keys, scores, match.cosines, strict=True):
-                    known = best.get((int(key), kind))
-                    if score >= cutoff and (known is None or known.score < score):
-                        best[int(key), kind] = _Candidate(int(key), kind, float(score), float(cosine))
-        return list(best.values()), more
+        matches = [place.index.search(row, count, place.allowed) for row in vectors[: query.positive]]
+        keys, cosines = self._cosines(vectors, matches)
+        candidates = []
+        passing = np.zeros(len(keys), bool)
+        for kind in KINDS.get(place.modality, (place.modality,)):
+            scored = score(query, vectors, cosines, self._calibration, kind=kind, items=items)
+            passing |= scored.passes
+            candidates += [
+                _Candidate(int(keys[i]), kind, float(scored.scores[i]), float(scored.cosines[i]))
+                for i in np.flatnonzero(scored.passes)
+            ]
+        beyond = {int(match.keys[-1]) for match in matches if count <= len(match.keys) < items}
+        return candidates, not beyond.isdisjoint(keys[passing].tolist())
 
-    def _cutoff(self, query: Query, kind: str, items: int) -> float:
-        if query.threshold is not None:
-            return query.threshold
-        return self._calibration.cutoff(query.modality, kind, items)
+    def _cosines(
+        self, vectors: NDArray[np.float32], matches: list[Match]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+        """What was found for any row, and its cosines to all rows: keys [n], cosines [q, n]."""
+        if len(vectors) == 1:
+            return matches[0].keys, matches[0].cosines[None]
+        keys = np.unique(np.concatenate([match.keys for match in matches]))
+        parts = list(self._segments.vectors(keys, vectors.shape[1]))
+        if not parts:
+            return np.empty(0, np.uint64), np.empty((len(vectors), 0), np.float32)
+        rows = np.concatenate([found for _, found in parts])
+        return np.concatenate([ids for ids, _ in parts]), vectors @ rows.T
 
-    def _hits(self, store: StoreRecord, query: Query, candidates: list[_Candidate]) -> list[Hit]:
+    def _files(self, query: Query, candidates: list[_Candidate]) -> list[list[_Found]]:
+        """The places that were found in each file, best first; of the files, too."""
         candidates.sort(key=lambda c: (-c.score, -c.cosine, c.segment_id))
         records = self._segments.records([c.segment_id for c in candidates])
-        by_file: dict[str, list[_Candidate]] = {}
+        by_file: dict[str, list[_Found]] = {}
         for candidate in candidates:
             segment = records.get(candidate.segment_id)
             if segment is None or segment.file_id == query.exclude:
                 continue
             if candidate.kind == kind_of(segment.modality, segment.snippet):
-                by_file.setdefault(segment.file_id, []).append(candidate)
-        best = list(by_file)[: query.limit]
-        entries = self._segments.owners(store.id, best)
-        hits = []
-        for file_id in best:
-            if file_id not in entries:
-                continue  # it was removed just now
-            first, *others = by_file[file_id]
-            segment, entry = records[first.segment_id], entries[file_id]
-            spans = tuple(
-                Span(start=s.start, end=s.end, snippet=s.snippet, score=c.score, cosine=c.cosine)
-                for c in others[:FURTHER_SPANS]
-                for s in [records[c.segment_id]]
-            )
-            hits.append(
-                Hit(
-                    file_id=entry.file.id,
-                    name=entry.file.name,
-                    path=entry.file.path,
-                    mime=entry.file.mime,
-                    attributes=entry.attributes,
-                    item_id=entry.item_id,
-                    modality=segment.modality,
-                    start=segment.start,
-                    end=segment.end,
-                    snippet=segment.snippet,
-                    score=first.score,
-                    cosine=first.cosine,
-                    segment_id=segment.id,
-                    others=spans,
-                )
-            )
-        return hits
+                by_file.setdefault(segment.file_id, []).append(_Found(candidate, segment))
+        return list(by_file.values())[: query.depth]
+
+    def _hits(self, store: StoreRecord, query: Query, files: list[list[_Found]]) -> list[Hit]:
+        if query.diversity:
+            files = self._spread(store, query, files)
+        page = files[query.offset : query.offset + query.limit]
+        entries = self._segments.owners(store.id, [first.segment.file_id for first, *_ in page])
+        # one that is not among the entries was removed just now
+        return [_hit(entries[f[0].segment.file_id], f) for f in page if f[0].segment.file_id in entries]
+
+    def _spread(self, store: StoreRecord, query: Query, files: list[list[_Found]]) -> list[list[_Found]]:
+        ids = np.array([first.segment.id for first, *_ in files], np.uint64)
+        vectors = {
+            int(i): row
+            for keys, rows in self._segments.vectors(ids, store.dimensions or 0)
+            for i, row in zip(keys, rows, strict=True)
+        }
+        files = [found for found in files if found[0].segment.id in vectors]
+        if not files:
+            return files
+        rows = np.stack([vectors[first.segment.id] for first, *_ in files])
+        order = spread([first.candidate.score for first, *_ in files], rows, query.diversity)
+        return [files[i] for i in order]
 
 
-def _wrong(en: str, zh: str, got: object, param: str) -> InvalidInput:
-    return InvalidInput(f"expected {en}, got {got!r}", f"应为{zh}，实际为 {got!r}", param=param)
+def _hit(entry: EntryRecord, found: list[_Found]) -> Hit:
+    first, *others = found
+    segment = first.segment
+    return Hit(
+        file_id=entry.file.id,
+        name=entry.file.name,
+        path=entry.file.path,
+        mime=entry.file.mime,
+        attributes=entry.attributes,
+        item_id=entry.item_id,
+        modality=segment.modality,
+        start=segment.start,
+        end=segment.end,
+        snippet=segment.snippet,
+        score=first.candidate.score,
+        cosine=first.candidate.cosine,
+        segment_id=segment.id,
+        others=tuple(
+            Span(
+                start=other.segment.start,
+                end=other.segment.end,
+                snippet=other.segment.snippet,
+                score=other.candidate.score,
+                cosine=other.candidate.cosine,
+            )
+            for other in others[:FURTHER_SPANS]
+        ),
+    )

@@ -1,6 +1,5 @@
 """``POST /v1/vector_stores/{id}/search``: text, picture, sound or video against all of them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, Response
@@ -9,13 +8,14 @@ from chiasm.api.answers import reply
 from chiasm.api.bodies import is_form, read_json, validated
 from chiasm.api.context import context
 from chiasm.api.forms import read_items
-from chiasm.api.model import describe, embed, truncation, usage
-from chiasm.api.parts import ItemSpec, check_parts, parse_item, text_part
+from chiasm.api.model import Embedded, describe, embed, truncation, usage
+from chiasm.api.paging import Position
+from chiasm.api.parts import ItemSpec, parse_inputs
+from chiasm.api.relating import modality_of
 from chiasm.api.schemas.stores import SearchBody
 from chiasm.api.validation import expected, missing
 from chiasm.errors import InvalidInput
 from chiasm.library import Hit
-from chiasm.modality import key_of
 
 blueprint = Blueprint("search", __name__)
 MAX_QUERIES = 64
@@ -24,34 +24,35 @@ MAX_QUERIES = 64
 @blueprint.post("/v1/vector_stores/<store_id>/search")
 def search(store_id: str) -> Response:
     """The files that fit best, each at its best place."""
-    if is_form():
-        body, given = read_items(SearchBody, optional=True, fuse=True)
-        specs = given or None
-    else:
-        body = validated(SearchBody, read_json())
-        specs = None if body.query is None else _queries(body.query)
-    if specs is None and body.like is None:
-        raise missing("query")
-    if specs is not None and body.like is not None:
-        raise InvalidInput(
-            "expected either query or like, got both", "query 与 like 只能给一个", param="like"
-        )
-    context().library.get_store(store_id)  # a store that is not there costs no inference
+    body, wanted = _read()
+    store = context().library.get_store(store_id).store.id  # one that is not there costs no inference
+    unwanted = [] if body.negative is None else _items(body.negative, "negative")
     extra: dict[str, Any] = {}
-    if specs is None:
+    if body.like is not None:
         describe(body.model)
-        hits = context().library.search_like(store_id, str(body.like), **_options(body))
+        position = Position.of(body.page, store, body)
+        hits = context().library.search_like(store, body.like, **_options(body, position))
     else:
-        hits, extra = _by_vectors(store_id, body, specs)
+        embedded = embed([*wanted, *unwanted])
+        position = Position.of(body.page, store, body, embedded.items)
+        hits = context().library.search(
+            store,
+            embedded.vectors,
+            [modality_of(item) for item in embedded.items],
+            revision=describe(body.model).revision,
+            negative=len(unwanted),
+            weights=body.weights,
+            **_options(body, position),
+        )
+        extra = _about(embedded, body)
+    following = position.next(len(hits) > body.max_num_results, body.max_num_results)
     return reply(
         {
             "object": "vector_store.search_results.page",
-            "search_query": [
-                part.value for spec in specs or () for part in spec.parts if part.kind == "text"
-            ],
-            "data": [hit_object(hit) for hit in hits],
-            "has_more": False,
-            "next_page": None,
+            "search_query": [part.value for spec in wanted for part in spec.parts if part.kind == "text"],
+            "data": [hit_object(hit) for hit in hits[: body.max_num_results]],
+            "has_more": following is not None,
+            "next_page": following,
             **extra,
         }
     )
@@ -85,45 +86,45 @@ def hit_object(hit: Hit) -> dict[str, Any]:
     }
 
 
-def _queries(value: Any) -> list[ItemSpec]:
-    """A part or a mixed item; or several texts, each a query of its own."""
+def _read() -> tuple[SearchBody, list[ItemSpec]]:
+    """The body, and what is looked for; none with ``like``."""
+    if is_form():
+        body, wanted = read_items(SearchBody, optional=True, fuse=True)
+    else:
+        body = validated(SearchBody, read_json())
+        wanted = [] if body.query is None else _items(body.query, "query")
+    if not wanted and body.like is None:
+        raise missing("query")
+    if body.like is not None:
+        beside = {"query": bool(wanted), "negative": body.negative is not None, "weights": bool(body.weights)}
+        for name, given in beside.items():
+            if given:
+                raise InvalidInput(
+                    f"expected either {name} or like, got both", f"{name} 与 like 只能给一个", param="like"
+                )
+    return body, wanted
+
+
+def _items(value: Any, param: str) -> list[ItemSpec]:
+    """A part or a mixed item; or several, each for itself."""
     limits = context().settings.limits
-    if not isinstance(value, list):
-        return [parse_item(value, "query", limits)]
-    if not 1 <= len(value) <= MAX_QUERIES or not all(isinstance(text, str) for text in value):
-        raise expected(
-            f'a string, a part, {{"content": […]}}, or a list of 1 to {MAX_QUERIES} strings',
-            f"字符串、一个部分、{{content: […]}}，或 1 至 {MAX_QUERIES} 个字符串的列表",
-            value,
-            "query",
-        )
-    check_parts(len(value), "query", limits)
-    return [
-        ItemSpec(param=f"query[{i}]", parts=(text_part(text, f"query[{i}]", limits),))
-        for i, text in enumerate(value)
-    ]
+    if isinstance(value, list) and not 1 <= len(value) <= MAX_QUERIES:
+        raise expected(f"1 to {MAX_QUERIES} entries", f" 1 至 {MAX_QUERIES} 项", len(value), param)
+    return parse_inputs(value, param, limits)
 
 
-def _by_vectors(
-    store_id: str, body: SearchBody, specs: list[ItemSpec]
-) -> tuple[Sequence[Hit], dict[str, Any]]:
-    description = describe(body.model)
-    embedded = embed(specs)
-    modality = key_of(frozenset(part.modality for item in embedded.items for part in item.parts))
-    hits = context().library.search(
-        store_id, embedded.vectors, modality, revision=description.revision, **_options(body)
-    )
-    extra: dict[str, Any] = {"usage": usage(embedded.items, description)}
+def _about(embedded: Embedded, body: SearchBody) -> dict[str, Any]:
+    extra: dict[str, Any] = {"usage": usage(embedded.items, describe(body.model))}
     cut = [truncation(item) for item in embedded.items]
-    if any(cut):
-        extra["truncated"] = cut
-    return hits, extra
+    return {**extra, "truncated": cut} if any(cut) else extra
 
 
-def _options(body: SearchBody) -> dict[str, Any]:
+def _options(body: SearchBody, position: Position) -> dict[str, Any]:
     ranking = body.ranking_options
     return {
-        "limit": body.max_num_results,
+        "limit": body.max_num_results + 1,  # whether there is a next page
+        "offset": position.offset,
+        "diversity": body.diversity,
         "modalities": body.modalities,
         "filters": body.filters,
         "threshold": None if ranking is None else ranking.score_threshold,
