@@ -24,9 +24,16 @@ JSON_ROUTES = [
     ("POST", "/v1/vector_stores/{store}/files"),
     ("POST", "/v1/vector_stores/{store}/files/file-x"),
     ("POST", "/v1/vector_stores/{store}/folders"),
+    ("POST", "/v1/vector_stores/{store}/items"),
+    ("PUT", "/v1/vector_stores/{store}/items/a"),
     ("POST", "/v1/vector_stores/{store}/search"),
 ]
-LIST_ROUTES = ["/v1/files", "/v1/vector_stores", "/v1/vector_stores/{store}/files"]
+LIST_ROUTES = [
+    "/v1/files",
+    "/v1/vector_stores",
+    "/v1/vector_stores/{store}/files",
+    "/v1/vector_stores/{store}/items",
+]
 
 
 @pytest.fixture
@@ -55,7 +62,7 @@ def is_error(response, status: int) -> dict:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_route_is_documented(app, language):
     text = (ROOT / "docs" / language / "api.md").read_text(encoding="utf-8")
-    written = set(re.findall(r"`(GET|POST|DELETE) (/[^`?\s]*)`", text))
+    written = set(re.findall(r"`(GET|POST|PUT|DELETE) (/[^`?\s]*)`", text))
     real = {(method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)) for method, rule in routes(app)}
     assert {(m, re.sub(r"\{\w+\}", "{}", r)) for m, r in real} == {
         (m, re.sub(r"\{\w+\}", "{}", r)) for m, r in written
@@ -64,12 +71,12 @@ def test_every_route_is_documented(app, language):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_limit_and_every_field_is_documented(language):
-    from chiasm.api.schemas import base, files, stores, tasks
+    from chiasm.api.schemas import base, files, items, stores, tasks
 
     text = (ROOT / "docs" / language / "api.md").read_text(encoding="utf-8")
     for name in Limits.__dataclass_fields__:
         assert f"`limits.{name}`" in text
-    for module in (tasks, stores, files):
+    for module in (tasks, stores, files, items):
         for schema in vars(module).values():
             if inspect.isclass(schema) and issubclass(schema, base.Body | base.QueryString):
                 for name in schema.model_fields:

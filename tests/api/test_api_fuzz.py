@@ -14,7 +14,7 @@ KEY_LIST = [
     "multi_label", "dimensions", "encoding_format", "query", "like", "filters", "key", "value",
     "max_num_results", "ranking_options", "score_threshold", "modalities", "name", "metadata",
     "file_ids", "attributes", "path", "user", "chunking_strategy", "expires_after", "queries", "documents",
-    "top_n", "return_documents",
+    "top_n", "return_documents", "vector", "negative", "weights", "diversity", "page", "id",
 ]
 WORD_LIST = [
     "red", "", "default", "colours", "text", "image_url", "file", "and", "eq", "in", "user",
@@ -39,6 +39,7 @@ ROUTES = (
     "/v1/vector_stores",
     "/v1/vector_stores/{s}",
     "/v1/vector_stores/{s}/files",
+    "/v1/vector_stores/{s}/items",
     "/v1/vector_stores/{s}/search",
 )
 HEADERS = (
@@ -58,6 +59,7 @@ DEFAULTS: dict[str, dict] = {
     "/v1/classify": {"input": "red", "labels": ["a", "b"]},
     "/v1/similarity": {"queries": "red", "documents": ["a", "b"]},
     "/v1/rerank": {"query": "red", "documents": ["a", "b"]},
+    "/v1/vector_stores/{s}/items": {"content": "red"},
     "/v1/vector_stores/{s}/search": {"query": "red"},
     "/v1/vector_stores/{s}/files": {"file_id": "file-none"},
 }

@@ -187,7 +187,7 @@ def test_filters_and_threshold(client, store, files):
         ({"query": "a", "negative": {"text": ""}}, "negative.text"),
         ({"query": "a", "diversity": 2}, "diversity"),
         ({"query": "a", "page": "7"}, "page"),
-        ({"like": "b", "negative": "a"}, "like"),
+        ({"like": "b", "negative": "a"}, "negative"),
         ({"query": 7}, "query"),
         ({"query": "a", "max_num_results": 0}, "max_num_results"),
         ({"query": "a", "max_num_results": 51}, "max_num_results"),

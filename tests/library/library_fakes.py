@@ -4,15 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from chiasm.errors import UnsupportedMedia
+from chiasm.library import Library, LibraryClient, NewItem
 from chiasm.library.indexing import Cut, Piece
 from chiasm.library.passages import passages
 from chiasm.modality import Modality
 from chiasm.preprocess import ModelDescription, PreparedItem, PreparedPart
 from chiasm.settings import LibrarySettings, Settings
+from chiasm.stores import EntryRecord
 
 DIMENSIONS = 32
 
@@ -76,6 +79,19 @@ def cutter(path: Path) -> Cut:
             for p in passages(text, 60)
         ],
     )
+
+
+def put_item(
+    library: Library | LibraryClient,
+    store: str,
+    vector: np.ndarray,
+    item_id: str | None = None,
+    **fields: Any,
+) -> EntryRecord:
+    """Keep one item."""
+    revision = fields.pop("revision", None)
+    [put] = library.put_items(store, [vector], [NewItem(id=item_id, **fields)], revision=revision)
+    return library.entry(store, put.id)
 
 
 def settings_for(folder: Path) -> Settings:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_fakes import FakeEmbedder, vector_of
+from library_fakes import FakeEmbedder, put_item, vector_of
 
 from chiasm.errors import InvalidInput, NotFound, TooLarge
 from chiasm.library import Library
@@ -97,11 +97,11 @@ def test_segments_tell_what_can_be_found(mine: Library) -> None:
 def test_items_bring_their_own_vectors_and_ids(open_library: Callable[..., Library]) -> None:
     library = open_library()
     library.create_store("mine")
-    library.put_item("mine", 5 * vector_of("apple"), item_id="a/1", modality="image", attributes={"n": 1})
-    library.put_item("mine", vector_of("boat"), item_id="b")
+    put_item(library, "mine", 5 * vector_of("apple"), item_id="a/1", modality="image", attributes={"n": 1})
+    put_item(library, "mine", vector_of("boat"), item_id="b")
     (hit, _) = library.search("mine", vector_of("apple"), "text")
     assert (hit.item_id, hit.modality, hit.cosine) == ("a/1", "image", pytest.approx(1.0, abs=2e-3))
-    replaced = library.put_item("mine", vector_of("whale"), item_id="a/1", attributes={"n": 2})
+    replaced = put_item(library, "mine", vector_of("whale"), item_id="a/1", attributes={"n": 2})
     assert library.entry("mine", "a/1") == replaced
     assert [h.item_id for h in library.search("mine", vector_of("whale"), "text")] == ["a/1", "b"]
     assert [e.item_id for e in library.list_files("mine", items=True).data] == ["b", "a/1"]
@@ -113,7 +113,7 @@ def test_items_bring_their_own_vectors_and_ids(open_library: Callable[..., Libra
 def test_a_vector_that_points_nowhere_is_refused(library: Library, vector: list) -> None:
     library.create_store("mine")
     with pytest.raises(InvalidInput) as caught:
-        library.put_item("mine", vector)
+        put_item(library, "mine", vector)
     assert caught.value.param == "vector"
 
 
@@ -133,7 +133,7 @@ def test_a_vector_that_points_nowhere_is_refused(library: Library, vector: list)
 def test_attributes_that_are_none_are_refused(library: Library, attributes: dict) -> None:
     library.create_store("mine")
     with pytest.raises(InvalidInput) as caught:
-        library.put_item("mine", vector_of("x"), attributes=attributes)
+        put_item(library, "mine", vector_of("x"), attributes=attributes)
     assert (caught.value.param or "").startswith("attributes")
 
 
@@ -170,12 +170,12 @@ def test_indexes_are_rebuilt_from_the_database_when_they_must_be(
     store = library.create_store("mine").store
     rows = np.random.default_rng(1).standard_normal((40, 32)).astype(np.float32)
     for n in range(30):
-        library.put_item("mine", rows[n], item_id=str(n))
+        put_item(library, "mine", rows[n], item_id=str(n))
     library.save_indexes("mine")
     path = tmp_path / "data" / "indexes" / store.id / "text.index"
     old = path.read_bytes()
     for n in range(30, 40):
-        library.put_item("mine", rows[n], item_id=str(n))
+        put_item(library, "mine", rows[n], item_id=str(n))
     library.remove_file("mine", "7")
     library.close()
     if damage == "lost":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_fakes import FakeEmbedder, cutter, settings_for, vector_of
+from library_fakes import FakeEmbedder, cutter, put_item, settings_for, vector_of
 
 from chiasm.errors import ChiasmError, InvalidInput, NotFound
 from chiasm.jobs.client import JobsClient
@@ -89,7 +89,7 @@ def test_a_job_that_fails_is_an_error_here(client: LibraryClient, tmp_path: Path
 
 def test_items_travel_with_their_vectors(client: LibraryClient) -> None:
     client.ensure_store("items")
-    client.put_item("items", vector_of("apple"), item_id="a", attributes={"year": 1})
+    put_item(client, "items", vector_of("apple"), item_id="a", attributes={"year": 1})
     queries = np.stack([vector_of("apple"), vector_of("boat")])
     filters = {"type": "eq", "key": "year", "value": 1}
     (hit,) = client.search("items", queries, "text", filters=filters, limit=5)

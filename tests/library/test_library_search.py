@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_fakes import FakeEmbedder, vector_of
+from library_fakes import FakeEmbedder, put_item, vector_of
 
 from chiasm.errors import Conflict, InvalidInput, NotFound
 from chiasm.library import Library
@@ -108,7 +108,7 @@ def test_filters(library: Library, filters: dict, expected: set[str]) -> None:
         "c": {"year": 2025.5, "who": "Ann"},
         "d": {"good": 1},
     }.items():
-        library.put_item("mine", vector_of(name), item_id=name, attributes=attributes)
+        put_item(library, "mine", vector_of(name), item_id=name, attributes=attributes)
     hits = library.search("mine", vector_of("a"), "text", filters=filters)
     assert {hit.item_id for hit in hits} == expected
 
@@ -137,7 +137,7 @@ def nested(depth: int) -> dict:
 )
 def test_filters_that_are_none_are_refused_by_name(library: Library, filters: object) -> None:
     library.create_store("mine")
-    library.put_item("mine", vector_of("x"))
+    put_item(library, "mine", vector_of("x"))
     with pytest.raises(InvalidInput) as caught:
         library.search("mine", vector_of("x"), "text", filters=filters)
     assert (caught.value.param or "").startswith("filters")
@@ -164,10 +164,10 @@ def test_in_a_larger_library_a_hit_has_to_show_more(
     embedder.calibration = {"pairs": {"text>text": curve}}
     library = open_library()
     library.create_store("mine")
-    library.put_item("mine", vector_of("red apple"), item_id="apple")
+    put_item(library, "mine", vector_of("red apple"), item_id="apple")
     assert names(library.search("mine", vector_of("red boat"), "text")) == ["apple"]
     for number in range(200):
-        library.put_item("mine", vector_of(f"other{number}"), item_id=str(number))
+        put_item(library, "mine", vector_of(f"other{number}"), item_id=str(number))
     assert names(library.search("mine", vector_of("red boat"), "text")) == []
     assert names(library.search("mine", vector_of("red apple"), "text")) == ["apple"]
 
@@ -201,7 +201,7 @@ def test_a_passage_is_judged_as_a_passage(
 )
 def test_a_query_that_makes_no_sense_names_its_fault(library: Library, options: dict, param: str) -> None:
     library.create_store("mine")
-    library.put_item("mine", vector_of("x"))
+    put_item(library, "mine", vector_of("x"))
     with pytest.raises(InvalidInput) as caught:
         library.search("mine", vector_of("x"), "text", **options)
     assert caught.value.param == param
@@ -210,7 +210,7 @@ def test_a_query_that_makes_no_sense_names_its_fault(library: Library, options: 
 @pytest.mark.parametrize("vector", [np.zeros(32), np.full(32, np.nan), np.ones(31), np.ones((2, 2, 32))])
 def test_query_vectors_must_be_usable(library: Library, vector: np.ndarray) -> None:
     library.create_store("mine")
-    library.put_item("mine", vector_of("x"))
+    put_item(library, "mine", vector_of("x"))
     with pytest.raises(InvalidInput):
         library.search("mine", vector, "text")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from library_fakes import FakeEmbedder, vector_of
+from library_fakes import FakeEmbedder, put_item, vector_of
 
 from chiasm.errors import InvalidInput
 from chiasm.library import Calibration, Library, Pair
@@ -22,7 +22,7 @@ def library(open_library, embedder: FakeEmbedder) -> Library:
 
 def keep(library: Library, *texts: str) -> None:
     for text in texts:
-        library.put_item("mine", vector_of(text), item_id=text)
+        put_item(library, "mine", vector_of(text), item_id=text)
 
 
 def found(library: Library, *texts: str, **wanted) -> list[str]:

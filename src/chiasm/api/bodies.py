@@ -1,7 +1,7 @@
 """Request bodies: bounded, strict JSON; bounded multipart forms; then validated by a schema."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -62,6 +62,17 @@ def read_optional_json() -> dict[str, Any]:
     if request.content_length == 0:
         return {}
     return read_json()
+
+
+def read_lines(types: Sequence[str]) -> bytes:
+    """The body, lines of JSON of one of these types; not parsed yet.
+
+    Raises:
+        TooLarge: longer than ``limits.json_bytes``.
+        UnsupportedMedia: announced as something else.
+    """
+    _check_type(*types)
+    return _read_bounded(context().settings.limits.json_bytes)
 
 
 def parse_json(data: bytes) -> Any:
@@ -133,7 +144,8 @@ def give_upload_slot_back() -> None:
         state().uploads.give_back()
 
 
-def _check_type() -> None:
+def _check_type(*types: str) -> None:
+    """Refuse what is compressed, and what is not of these types; without any, what is not JSON."""
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"", "identity"}:
         raise UnsupportedMedia(
@@ -141,11 +153,14 @@ def _check_type() -> None:
             f"请求体不应压缩，实际 Content-Encoding 为 {encoding[:40]}",
             param="Content-Encoding",
         )
-    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
-        got = request.mimetype[:80] or "none"
+    right = request.mimetype in types
+    if not types:
+        right = request.mimetype == "application/json" or request.mimetype.endswith("+json")
+    if not right:
+        wanted, got = (types or ("application/json",))[0], request.mimetype[:80] or "none"
         raise UnsupportedMedia(
-            f"expected Content-Type: application/json, got {got}",
-            f"Content-Type 应为 application/json，实际为 {got}",
+            f"expected Content-Type: {wanted}, got {got}",
+            f"Content-Type 应为 {wanted}，实际为 {got}",
             param="Content-Type",
         )
 

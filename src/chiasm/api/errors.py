@@ -75,13 +75,18 @@ def body_of(message: str, kind: str, param: str | None, code: str) -> dict[str, 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+def error_body(error: ChiasmError) -> dict[str, Any]:
+    """OpenAI's error object of an error, in the caller's language."""
+    message = error.message(language())
+    if error.param and status_of(error) < 500:
+        message = f"{error.param}: {message}"
+    return body_of(message, error.kind, error.param, error.code)
+
+
 def response_of(error: ChiasmError) -> Response:
     """The whole answer to a request that failed with ``error``."""
     status = status_of(error)
-    message = error.message(language())
-    if error.param and status < 500:
-        message = f"{error.param}: {message}"
-    response = _json(body_of(message, error.kind, error.param, error.code), status)
+    response = _json(error_body(error), status)
     if status in {429, 503}:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or RETRY_AFTER)))
     if status == 401:

@@ -1,5 +1,6 @@
 """From what a request names to what a model takes: fetch, decode, prepare; bounded in number and time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from flask import g
@@ -49,6 +50,17 @@ def prepare(specs: list[ItemSpec]) -> list[PreparedItem]:
     return pool.map(lambda spec: _prepare(ready, spec), specs, seconds=seconds_left())
 
 
+def hold(specs: list[ItemSpec]) -> list[ItemSpec]:
+    """The same items with the bytes of what lies at an address or came as base64, to be read more than once.
+
+    Raises:
+        ChiasmError: the first that cannot be had, named.
+    """
+    ready = context()
+    pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
+    return pool.map(lambda spec: _held(ready, spec), specs, seconds=seconds_left())
+
+
 def load_part(ready: ApiContext, spec: PartSpec) -> Part:
     """Fetch and decode one part.
 
@@ -62,6 +74,18 @@ def load_part(ready: ApiContext, spec: PartSpec) -> Part:
     except ChiasmError as error:
         error.param = spec.param
         raise
+
+
+def _held(ready: ApiContext, spec: ItemSpec) -> ItemSpec:
+    parts = []
+    for part in spec.parts:
+        if part.kind in {"url", "base64"}:
+            try:
+                part = replace(part, kind="bytes", value=_source(ready, part))  # noqa: PLW2901
+            except ChiasmError as error:
+                raise error.at(part.param) from None
+        parts.append(part)
+    return replace(spec, parts=tuple(parts))
 
 
 def _prepare(ready: ApiContext, spec: ItemSpec) -> PreparedItem:
@@ -81,6 +105,8 @@ def _is_remote(spec: ItemSpec) -> bool:
 def _source(ready: ApiContext, spec: PartSpec) -> bytes | Path:
     limits = ready.settings.limits
     match spec.kind:
+        case "bytes":
+            return bytes(spec.value)
         case "url":
             return fetch(spec.value, limits)
         case "base64":

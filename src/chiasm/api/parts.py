@@ -11,7 +11,7 @@ from chiasm.errors import InvalidInput, TooLarge
 from chiasm.modality import Modality
 from chiasm.settings import Limits
 
-Kind = Literal["text", "url", "base64", "file", "upload"]
+Kind = Literal["text", "url", "base64", "file", "upload", "bytes"]
 _FORM_TEXTS = ("input", "query", "text")
 MEDIA = ("image", "audio", "video")
 SHORT = {"text": None, "image": Modality.IMAGE, "audio": Modality.AUDIO, "video": Modality.VIDEO}
@@ -31,7 +31,8 @@ class PartSpec:
 
     Attributes:
         param: where in the request: ``input[3].image_url.url``.
-        kind: what ``value`` is: the text, an address, base64, a file id, or an uploaded file.
+        kind: what ``value`` is: the text, an address, base64, a file id, an uploaded file, or
+            the bytes themselves.
         expect: the kind of content that the request announces; ``None`` if it does not.
     """
 
@@ -79,6 +80,13 @@ def parse_item(value: Any, param: str, limits: Limits) -> ItemSpec:
     if isinstance(value, Mapping) and "content" in value:
         _only(value, param, "content")
         return ItemSpec(param=param, parts=_content(value["content"], f"{param}.content", limits))
+    return ItemSpec(param=param, parts=(parse_part(value, param, limits),))
+
+
+def parse_content(value: Any, param: str, limits: Limits) -> ItemSpec:
+    """One part, or a list of parts that are fused; raises as :func:`parse_inputs`."""
+    if isinstance(value, list):
+        return ItemSpec(param=param, parts=_content(value, param, limits))
     return ItemSpec(param=param, parts=(parse_part(value, param, limits),))
 
 

@@ -7,7 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import ArrayLike
 
 from chiasm.jobs import JobRecord
-from chiasm.library import Hit, StoreInfo
+from chiasm.library import Hit, NewItem, PutItem, StoreInfo
+from chiasm.library.items import Existing
 from chiasm.modality import Item
 from chiasm.preprocess import PreparedItem
 from chiasm.stores.records import Attribute, EntryRecord, FileRecord, Page
@@ -49,6 +50,16 @@ class LibraryApi(Protocol):
         self, store: str, file_id: str, attributes: Mapping[str, Attribute]
     ) -> EntryRecord: ...
     def remove_file(self, store: str, file_id: str) -> str: ...
+
+    def put_items(
+        self,
+        store: str,
+        vectors: ArrayLike,
+        items: Sequence[NewItem],
+        *,
+        existing: Existing = "replace",
+        revision: str | None = None,
+    ) -> Sequence[PutItem]: ...
 
     def search(
         self,

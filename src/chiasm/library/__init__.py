@@ -1,6 +1,7 @@
 """One's own media: index a folder, keep it in step, search it across modalities."""
 
 from chiasm.library.client import LibraryClient
+from chiasm.library.items import NewItem, PutItem
 from chiasm.library.library import Library, Progress
 from chiasm.library.opening import connect, open_library
 from chiasm.library.relevance import Calibration, Pair, fit, kind_of
@@ -13,8 +14,10 @@ __all__ = [
     "IndexReport",
     "Library",
     "LibraryClient",
+    "NewItem",
     "Pair",
     "Progress",
+    "PutItem",
     "Span",
     "StoreInfo",
     "connect",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from chiasm.errors import ChiasmError, NotFound
 from chiasm.jobs import JobRecord
+from chiasm.library.items import Existing, NewItem, PutItem
 from chiasm.library.library import Progress
 from chiasm.library.protocol import ARRAY_ARGUMENTS, JOB_PREFIX, unpack
 from chiasm.library.results import Hit, IndexReport, StoreInfo
@@ -154,29 +156,23 @@ class LibraryClient:
         """Take a file (or item) out of a store."""
         return self._call(str, "remove_file", store=store, file_id=file_id)
 
-    def put_item(
+    def put_items(
         self,
         store: str,
-        vector: ArrayLike,
+        vectors: ArrayLike,
+        items: Sequence[NewItem],
         *,
-        item_id: str | None = None,
-        modality: str = "text",
-        attributes: Mapping[str, Attribute] | None = None,
-        snippet: str | None = None,
-        name: str | None = None,
+        existing: Existing = "replace",
         revision: str | None = None,
-    ) -> EntryRecord:
-        """Keep an item with its vector."""
+    ) -> list[PutItem]:
+        """Keep items with their vectors; their files are read by the library process."""
         return self._call(
-            EntryRecord,
-            "put_item",
+            list[PutItem],
+            "put_items",
             store=store,
-            vector=vector,
-            item_id=item_id,
-            modality=modality,
-            attributes=attributes,
-            snippet=snippet,
-            name=name,
+            vectors=vectors,
+            items=[asdict(item) for item in items],
+            existing=existing,
             revision=revision,
         )
 

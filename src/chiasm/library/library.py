@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from chiasm.errors import InvalidInput, StoreError
+from chiasm.errors import StoreError
 from chiasm.library import folder as following
 from chiasm.library.attributes import checked_attributes
 from chiasm.library.catalogue import Catalogue
 from chiasm.library.indexing import Cutter, Indexer, Task
-from chiasm.library.query import MODALITIES, Query
+from chiasm.library.items import Existing, NewItem, PutItem, PutStatus, check_items, unit_rows
+from chiasm.library.query import Query
 from chiasm.library.relevance import Calibration
 from chiasm.library.results import FileProblem, Hit, IndexReport
 from chiasm.library.search import Searcher
@@ -24,6 +25,8 @@ from chiasm.stores.records import Attribute, FileMode
 from chiasm.stores.rows import new_id
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to stop
+GIVEN = "given"  # instead of a model's revision: vectors that came from outside
+_ON_EXISTING: Mapping[Existing, PutStatus] = {"replace": "replaced", "keep": "kept", "refuse": "conflict"}
 LIKE_VECTORS = 8  # of a long file: enough to say what it is about
 
 
@@ -52,13 +55,16 @@ class Library(Catalogue):
         super().__init__(settings, index_factory)
         self._embedder = embedder
         self._indexer: Indexer | None = None
-        calibration = Calibration()
+        calibrations: dict[str, Calibration] = {}
         if embedder is not None:
-            description = embedder.description
-            calibration = Calibration.from_mapping(description.calibration, description.dimensions)
+            about = embedder.description
+            calibrations[about.revision] = Calibration.from_mapping(about.calibration, about.dimensions)
             if cutter is not None:
                 self._indexer = Indexer(embedder, cutter, max_bytes=self._max_bytes)
-        self._searcher = Searcher(self._segments, self._indexes, calibration)
+        neutral = Calibration()  # of vectors from elsewhere only their order can be told
+        self._searcher = Searcher(
+            self._segments, self._indexes, lambda revision: calibrations.get(revision, neutral)
+        )
 
     # Files in stores
 
@@ -124,54 +130,75 @@ class Library(Catalogue):
             for file_id in file_ids
         ]
 
-    # Items with vectors of one's own
+    # Items
 
-    def put_item(
+    def put_items(
         self,
         store: str,
-        vector: ArrayLike,
+        vectors: ArrayLike,
+        items: Sequence[NewItem],
         *,
-        item_id: str | None = None,
-        modality: str = "text",
-        attributes: Mapping[str, Attribute] | None = None,
-        snippet: str | None = None,
-        name: str | None = None,
+        existing: Existing = "replace",
         revision: str | None = None,
-    ) -> EntryRecord:
-        """Keep an item with its vector; one with the same ``item_id`` is replaced.
+    ) -> list[PutItem]:
+        """Keep items with their vectors, all or none of them.
 
         Args:
-            vector: [d], any length but 0; kept as a unit vector.
-            revision: of the model that made it; ``None`` for the present model or, without one, ``"given"``.
+            vectors: [n, d], any length but 0; kept as unit vectors.
+            existing: what happens to an item whose id is there already: it is replaced, or kept as it is, or
+                the new one is refused (``conflict``).
+            revision: of the model that made the vectors; ``None`` for the present model, if they have as many
+                dimensions as its own, else ``"given"``.
+
+        Raises:
+            Conflict: the store's vectors are of another model revision or of other dimensions.
         """
-        row = np.asarray(vector, np.float32)
-        norm = float(np.linalg.norm(row))
-        if row.ndim != 1 or not np.isfinite(norm) or norm == 0:
-            raise InvalidInput(
-                "expected one finite vector other than 0", "应为一个非零的有限向量", param="vector"
-            )
-        if modality not in MODALITIES:
-            raise InvalidInput(
-                f"expected one of {', '.join(MODALITIES)}, got {modality!r}",
-                f"应为 {'、'.join(MODALITIES)} 之一，实际为 {modality!r}",
-                param="modality",
-            )
+        rows = unit_rows(vectors, len(items))
+        check_items(items)
         store_id = self._metadata.store(store).id
-        known = self._metadata.find_entry(store_id, item_id) if item_id else None
-        identity = item_id or new_id("item-")
+        outcome, indexed, replaced = [], [], []
+        with self._changing:
+            known = self._metadata.items(store_id, [item.id for item in items if item.id])
+            for item, row in zip(items, rows, strict=True):
+                before = known.get(item.id or "")
+                identity = item.id or new_id("item-")
+                status: PutStatus = "created" if before is None else _ON_EXISTING[existing]
+                outcome.append(PutItem(id=identity, status=status))
+                if status in {"created", "replaced"}:
+                    indexed.append(self._item(item, row, identity, before))
+                if before is not None and status == "replaced":
+                    replaced.append(before.file)
+            if indexed:
+                made_by = revision or self._revision_of(rows.shape[1])
+                self._commit(store_id, indexed, revision=made_by, dimensions=rows.shape[1])
+            self._drop_content(replaced)
+        return outcome
+
+    def _item(
+        self, item: NewItem, row: NDArray[np.float32], identity: str, before: EntryRecord | None
+    ) -> Indexed:
+        stored = None if item.path is None else self._blobs.put(Path(item.path))
         record = self._file_record(
-            known.file.id if known else new_id("file-"),
-            name or identity,
-            mode="item",
+            before.file.id if before else new_id("file-"),
+            item.name or identity,
+            mode="item" if stored is None else "copy",
             purpose="item",
-            modality=modality,
+            sha256=None if stored is None else stored.sha256,
+            size=0 if stored is None else stored.size,
+            mime=item.mime,
+            modality=item.modality,
         )
-        segment = NewSegment(modality=modality, vector=row / norm, snippet=snippet)
-        indexed = Indexed(
-            file=record, segments=[segment], attributes=checked_attributes(attributes), item_id=identity
+        return Indexed(
+            file=record,
+            segments=[NewSegment(modality=item.modality, vector=row, snippet=item.snippet)],
+            attributes=checked_attributes(item.attributes),
+            item_id=identity,
         )
-        self._commit(store_id, [indexed], revision=revision or self._revision("given"), dimensions=len(row))
-        return self._metadata.entry(store_id, record.id)
+
+    def _revision_of(self, dimensions: int) -> str:
+        if self._embedder is None or self._embedder.description.dimensions != dimensions:
+            return GIVEN
+        return self._embedder.description.revision
 
     # Folders
 

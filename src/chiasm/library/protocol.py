@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from chiasm.errors import InvalidInput
+from chiasm.library.items import NewItem
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ LIBRARY_METHODS = (
     "set_attributes",
     "segments",
     "remove_file",
-    "put_item",
+    "put_items",
     "search",
     "search_like",
 )
@@ -37,10 +38,12 @@ JOB_PREFIX = "jobs."
 # Arguments that travel as arrays, by method: vectors, or the bytes of a file.
 ARRAY_ARGUMENTS: Mapping[str, str] = {
     "search": "vectors",
-    "put_item": "vector",
+    "put_items": "vectors",
     "upload_file": "source",
     "add_file": "source",
 }
+
+RECORD_ARGUMENTS: Mapping[str, tuple[str, Any]] = {"put_items": ("items", list[NewItem])}
 
 
 def pack(value: object) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One query, all modalities: a lookup in each modality's index, merged by calibrated probability."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,12 +49,18 @@ class _Found:
 
 
 class Searcher:
-    """Answers queries over the indexes of a library."""
+    """Answers queries over the indexes of a library.
 
-    def __init__(self, segments: Segments, indexes: IndexSource, calibration: Calibration) -> None:
+    Args:
+        calibrations: by the revision of the model that made a store's vectors.
+    """
+
+    def __init__(
+        self, segments: Segments, indexes: IndexSource, calibrations: Callable[[str], Calibration]
+    ) -> None:
         self._segments = segments
         self._indexes = indexes
-        self._calibration = calibration
+        self._calibrations = calibrations
 
     def search(self, store: StoreRecord, query: Query, *, revision: str | None) -> list[Hit]:
         """The best files, by score.
@@ -82,16 +89,22 @@ class Searcher:
             for index in [self._indexes.get(store, m)]
             if index is not None
         ]
+        calibration = self._calibrations(store.revision)
         count = 2 * query.depth + 8
         while True:
-            found = [self._lookup(query, vectors, place, count) for place in places]
+            found = [self._lookup(query, vectors, place, count, calibration) for place in places]
             files = self._files(query, [c for candidates, _ in found for c in candidates])
             if len(files) >= query.depth or not any(more for _, more in found) or count >= MAX_CANDIDATES:
                 return self._hits(store, query, files)
             count *= 4  # long files filled the places: look further for other files
 
     def _lookup(
-        self, query: Query, vectors: NDArray[np.float32], place: "_Place", count: int
+        self,
+        query: Query,
+        vectors: NDArray[np.float32],
+        place: _Place,
+        count: int,
+        calibration: Calibration,
     ) -> tuple[list[_Candidate], bool]:
         """The best segments of one modality, and whether there may be more."""
         items = len(place.index) if place.allowed is None else len(place.allowed)
@@ -102,7 +115,7 @@ class Searcher:
         candidates = []
         passing = np.zeros(len(keys), bool)
         for kind in KINDS.get(place.modality, (place.modality,)):
-            scored = score(query, vectors, cosines, self._calibration, kind=kind, items=items)
+            scored = score(query, vectors, cosines, calibration, kind=kind, items=items)
             passing |= scored.passes
             candidates += [
                 _Candidate(int(keys[i]), kind, float(scored.scores[i]), float(scored.cosines[i]))

@@ -4,13 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.errors import InvalidInput
 from chiasm.jobs.client import JobsClient
 from chiasm.library.library import Library
-from chiasm.library.protocol import ARRAY_ARGUMENTS, JOB_METHODS, JOB_PREFIX, LIBRARY_METHODS, pack
+from chiasm.library.protocol import (
+    ARRAY_ARGUMENTS,
+    JOB_METHODS,
+    JOB_PREFIX,
+    LIBRARY_METHODS,
+    RECORD_ARGUMENTS,
+    pack,
+)
 from chiasm.serving.rpc import Handler
 
 Arrays = Sequence[NDArray[Any]]
@@ -39,6 +47,9 @@ def _handler(method: Callable[..., Any], name: str) -> Handler:
 
 def _arguments(name: str, payload: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     arguments = {str(key): value for key, value in payload.items()}
+    if name in RECORD_ARGUMENTS:
+        field, kind = RECORD_ARGUMENTS[name]
+        arguments[field] = msgspec.convert(arguments.get(field), kind)
     taken = ARRAY_ARGUMENTS.get(name)
     if taken is None:
         return arguments

@@ -240,17 +240,29 @@ class Metadata:
             )
         return found
 
+    def items(self, store_id: str, item_ids: Sequence[str]) -> dict[str, EntryRecord]:
+        """Those of these items that are in a store, by item id."""
+        found: dict[str, EntryRecord] = {}
+        with self.read() as connection:
+            for start in range(0, len(item_ids), 500):
+                chosen = entries.c.item_id.in_(item_ids[start : start + 500])
+                query = rows.entry_select().where(entries.c.store_id == store_id, chosen)
+                found |= {e.item_id or "": e for e in map(rows.entry_of, connection.execute(query))}
+        return found
+
     def list_entries(
         self, store_id: str, *, status: Status | None = None, items: bool | None = None, **cursor: Any
     ) -> Page[EntryRecord]:
-        """A page of a store's entries; ``items``: only those with (without) an own item id."""
+        """A page of a store's entries; ``items``: only those with (without) an own item id, which cursors
+        then are."""
         query = rows.entry_select().where(entries.c.store_id == store_id)
         if status is not None:
             query = query.where(entries.c.status == status)
         if items is not None:
             query = query.where(entries.c.item_id.is_not(None) if items else entries.c.item_id.is_(None))
         with self.read() as connection:
-            return page(connection, query, entries, entries.c.file_id, rows.entry_of, **cursor)
+            identity = entries.c.item_id if items else entries.c.file_id
+            return page(connection, query, entries, identity, rows.entry_of, **cursor)
 
     def entries_in_folder(self, store_id: str, folder: str) -> list[EntryRecord]:
         """What a followed folder put into a store."""

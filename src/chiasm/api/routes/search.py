@@ -25,18 +25,14 @@ MAX_QUERIES = 64
 def search(store_id: str) -> Response:
     """The files that fit best, each at its best place."""
     body, wanted = _read()
-    store = context().library.get_store(store_id).store.id  # one that is not there costs no inference
-    unwanted = [] if body.negative is None else _items(body.negative, "negative")
+    store = context().library.get_store(store_id).store  # one that is not there costs no inference
     extra: dict[str, Any] = {}
-    if body.like is not None:
-        describe(body.model)
-        position = Position.of(body.page, store, body)
-        hits = context().library.search_like(store, body.like, **_options(body, position))
-    else:
+    if wanted:
+        unwanted = [] if body.negative is None else _items(body.negative, "negative")
         embedded = embed([*wanted, *unwanted])
-        position = Position.of(body.page, store, body, embedded.items)
+        position = Position.of(body.page, store.id, body, embedded.items)
         hits = context().library.search(
-            store,
+            store.id,
             embedded.vectors,
             [modality_of(item) for item in embedded.items],
             revision=describe(body.model).revision,
@@ -45,6 +41,16 @@ def search(store_id: str) -> Response:
             **_options(body, position),
         )
         extra = _about(embedded, body)
+    else:
+        describe(body.model)
+        position = Position.of(body.page, store.id, body)
+        options = _options(body, position)
+        if body.like is not None:
+            hits = context().library.search_like(store.id, body.like, **options)
+        else:  # whoever brings a vector says by it that it is of the store's model
+            hits = context().library.search(
+                store.id, [body.vector or ()], "text", revision=store.revision, **options
+            )
     following = position.next(len(hits) > body.max_num_results, body.max_num_results)
     return reply(
         {
@@ -93,15 +99,19 @@ def _read() -> tuple[SearchBody, list[ItemSpec]]:
     else:
         body = validated(SearchBody, read_json())
         wanted = [] if body.query is None else _items(body.query, "query")
-    if not wanted and body.like is None:
+    ways = {"query": bool(wanted), "vector": body.vector is not None, "like": body.like is not None}
+    given = [name for name, is_given in ways.items() if is_given]
+    if not given:
         raise missing("query")
-    if body.like is not None:
-        beside = {"query": bool(wanted), "negative": body.negative is not None, "weights": bool(body.weights)}
-        for name, given in beside.items():
-            if given:
-                raise InvalidInput(
-                    f"expected either {name} or like, got both", f"{name} 与 like 只能给一个", param="like"
-                )
+    if len(given) > 1:
+        raise InvalidInput(
+            f"expected one of {', '.join(ways)}, got {' and '.join(given)}",
+            f"{'、'.join(ways)} 只能给一个，实际给了 {'、'.join(given)}",
+            param=given[1],
+        )
+    for name, value in {"negative": body.negative, "weights": body.weights}.items():
+        if value is not None and not wanted:
+            raise InvalidInput(f"expected {name} with query only", f"{name} 只能与 query 同用", param=name)
     return body, wanted
 
 

@@ -62,13 +62,14 @@ class RankingOptions(Body):
 
 
 class SearchBody(ModelBody):
-    """Exactly one of ``query`` and ``like``; ``page`` is the ``next_page`` of the same search."""
+    """Exactly one of ``query``, ``vector`` and ``like``; ``page`` is the ``next_page`` of the same search."""
 
     query: Any = None
     negative: Any = None
     weights: list[float] | None = Field(default=None, min_length=1)
     diversity: Threshold = 0.0
     page: str | None = Field(default=None, min_length=1, max_length=200)
+    vector: list[float] | None = Field(default=None, min_length=1, max_length=65_536)
     like: str | None = Field(default=None, min_length=1)
     max_num_results: int = Field(default=10, ge=1, le=50)
     modalities: list[ModalityName] | None = Field(default=None, min_length=1)

@@ -12,7 +12,7 @@ from chiasm.data.builders.glossary import load_glossary
 from chiasm.data.builders.parallel import PhraseBook
 from chiasm.evaluation.report import Row, Target, measured
 from chiasm.evaluation.speed.subject import Subject
-from chiasm.library import open_library
+from chiasm.library import NewItem, open_library
 from chiasm.library.library import Library
 from chiasm.settings import Settings
 from chiasm.stores import DataDirLock
@@ -20,6 +20,7 @@ from chiasm.stores import DataDirLock
 GROUP = "searching"
 ITEMS, QUERIES = 20_000, 300
 K = 10
+PUT_AT_ONCE = 500
 
 
 def searching(subject: Subject) -> list[Row]:
@@ -33,8 +34,9 @@ def searching(subject: Subject) -> list[Row]:
         settings = dataclasses.replace(settings, library=library_settings)
         with DataDirLock(library_settings.data_dir), open_library(settings, subject.model) as library:
             store = library.ensure_store("bench").store.id
-            for number, vector in enumerate(vectors[:items]):
-                library.put_item(store, vector, item_id=str(number))
+            for start in range(0, items, PUT_AT_ONCE):
+                rows = vectors[start : min(start + PUT_AT_ONCE, items)]
+                library.put_items(store, rows, [NewItem(id=str(start + i)) for i in range(len(rows))])
             return _measure(library, store, vectors[:items], vectors[items:])
 
 

@@ -1,0 +1,131 @@
+"""Items on their way into a store: read, embedded where they bring no vector, kept."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiasm.api.bodies import validated
+from chiasm.api.context import context
+from chiasm.api.inputs import hold
+from chiasm.api.model import embed
+from chiasm.api.parts import ItemSpec, parse_content
+from chiasm.api.relating import modality_of
+from chiasm.api.schemas.items import ItemBody
+from chiasm.api.uploads import FOLDER, HEAD_BYTES, unwritable
+from chiasm.api.validation import expected
+from chiasm.errors import InvalidInput
+from chiasm.library import NewItem, PutItem
+from chiasm.library.attributes import checked_attributes
+from chiasm.library.items import Existing, checked_id
+from chiasm.media import sniff
+
+SNIPPET_CHARS = 2000
+Vector = Sequence[float] | NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Draft:
+    """An item as a request gives it: with a vector, or with content to be embedded."""
+
+    item: NewItem
+    vector: Vector | None = None
+    spec: ItemSpec | None = None
+
+
+def read_item(data: Mapping[str, Any], item_id: str | None = None) -> Draft:
+    """One item; nothing is fetched or decoded yet.
+
+    Args:
+        item_id: its id, if the address says it.
+
+    Raises:
+        InvalidInput: what is wrong, by name.
+    """
+    body = validated(ItemBody, data)
+    if (body.content is None) == (body.vector is None):
+        raise InvalidInput(
+            "expected either content or vector, got " + ("neither" if body.content is None else "both"),
+            "content 与 vector 须且只能给一个",
+            param="content",
+        )
+    if body.id is not None and item_id not in (None, body.id):
+        raise expected(f"{item_id!r}, as in the address", f"与地址中相同的 {item_id!r}", body.id, "id")
+    identity = item_id if item_id is not None else body.id
+    item = NewItem(
+        id=None if identity is None else checked_id(identity, "id"),
+        attributes=checked_attributes(body.attributes),
+        name=body.name,
+        modality=body.modality or "text",
+    )
+    if body.vector is not None:
+        return Draft(item=item, vector=body.vector)
+    if body.modality is not None:
+        raise InvalidInput(
+            "expected a modality with a vector only: content tells it by itself",
+            "只有给 vector 时才需要 modality：content 自身已能说明",
+            param="modality",
+        )
+    spec = parse_content(body.content, "content", context().settings.limits)
+    text = next((part.value for part in spec.parts if part.kind == "text"), None)
+    snippet = None if text is None else str(text)[:SNIPPET_CHARS]
+    return Draft(item=replace(item, snippet=snippet), spec=spec)
+
+
+def put(store: str, drafts: Sequence[Draft], existing: Existing) -> list[PutItem]:
+    """Keep all of these items, or none.
+
+    Raises:
+        ChiasmError: the first that is wrong; the engine or the library cannot answer.
+    """
+    with ExitStack() as held:
+        items: dict[int, tuple[NewItem, Vector]] = {
+            id(draft): (draft.item, draft.vector) for draft in drafts if draft.vector is not None
+        }
+        others = [draft for draft in drafts if draft.spec is not None]
+        if others:
+            items |= _embedded(others, held)
+        ordered = [items[id(draft)] for draft in drafts]
+        if len(widths := {len(vector) for _, vector in ordered}) > 1:
+            raise expected("vectors of equal length", "长度相同的向量", sorted(widths), "vector")
+        kept = context().library.put_items(
+            store,
+            np.array([vector for _, vector in ordered], np.float32),
+            [item for item, _ in ordered],
+            existing=existing,
+        )
+    return list(kept)
+
+
+def _embedded(drafts: Sequence[Draft], held: ExitStack) -> dict[int, tuple[NewItem, Vector]]:
+    specs = hold([draft.spec for draft in drafts if draft.spec is not None])
+    embedded = embed(specs)
+    found: dict[int, tuple[NewItem, Vector]] = {}
+    for draft, spec, prepared, vector in zip(drafts, specs, embedded.items, embedded.vectors, strict=True):
+        item = replace(_with_file(draft.item, spec, held), modality=modality_of(prepared))
+        found[id(draft)] = (item, vector)
+    return found
+
+
+def _with_file(item: NewItem, spec: ItemSpec, held: ExitStack) -> NewItem:
+    """The item with its first medium as a file, so that a hit can be seen and heard."""
+    for part in spec.parts:
+        if part.kind == "file":
+            record = context().library.get_file(part.value)
+            path = str(context().library.path_of(part.value))
+            return replace(item, path=path, mime=record.mime, name=item.name or record.name)
+        if part.kind == "bytes":
+            folder = context().settings.library.data_dir / FOLDER
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                content = Path(held.enter_context(tempfile.TemporaryDirectory(dir=folder))) / "content"
+                content.write_bytes(part.value)
+            except OSError as error:
+                raise unwritable(folder, error) from error
+            return replace(item, path=str(content), mime=sniff(part.value[:HEAD_BYTES]).mime)
+    return item
