@@ -93,6 +93,35 @@ def test_a_vector_store_from_beginning_to_end(api):
     assert api.vector_stores.delete(store.id).deleted
 
 
+def test_many_files_at_once(api):
+    store = api.vector_stores.create(name="batch")
+    kept = [api.files.create(file=(f"{c}.png", picture(c)), purpose="user_data").id for c in ("red", "blue")]
+    broken = api.files.create(file=("x.png", picture("red")[:60]), purpose="user_data").id
+    batch = api.vector_stores.file_batches.create_and_poll(
+        store.id, file_ids=[*kept, broken], attributes={"kind": "colour"}
+    )
+    assert (batch.status, batch.file_counts.completed, batch.file_counts.failed) == ("completed", 2, 1)
+    assert api.vector_stores.file_batches.retrieve(batch.id, vector_store_id=store.id).file_counts.total == 3
+    walked = api.vector_stores.file_batches.list_files(
+        batch.id, vector_store_id=store.id, limit=1, order="asc"
+    )
+    assert [entry.id for entry in walked] == [*kept, broken]
+    failed = api.vector_stores.file_batches.list_files(batch.id, vector_store_id=store.id, filter="failed")
+    assert [entry.id for entry in failed] == [broken]
+    assert next(iter(api.vector_stores.search(store.id, query="blue"))).attributes == {"kind": "colour"}
+    own = api.vector_stores.file_batches.create(
+        store.id, files=[{"file_id": kept[0], "attributes": {"n": 1}}]
+    )
+    assert api.vector_stores.files.retrieve(kept[0], vector_store_id=store.id).attributes == {"n": 1}
+    assert api.vector_stores.file_batches.cancel(own.id, vector_store_id=store.id).status == "cancelled"
+    other = api.vector_stores.create(name="other")
+    with pytest.raises(openai.NotFoundError):
+        api.vector_stores.file_batches.retrieve(batch.id, vector_store_id=other.id)
+    with pytest.raises(openai.NotFoundError) as caught:
+        api.vector_stores.file_batches.create(store.id, file_ids=[kept[0], "file-none"])
+    assert caught.value.param == "file_ids[1]"
+
+
 def test_pages_are_walked_by_the_client(api):
     store = api.vector_stores.create(name="many")
     for number in range(5):

@@ -170,6 +170,11 @@ class Catalogue:
         """
         return self._metadata.entry(self._metadata.store(store).id, file_id)
 
+    def entries_of(self, store: str, file_ids: Sequence[str]) -> list[EntryRecord]:
+        """Those of these files that are in a store, in no order."""
+        store_id = self._metadata.store(store).id
+        return list(self._segments.owners(store_id, file_ids).values())
+
     def list_files(self, store: str, **cursor: Any) -> Page[EntryRecord]:
         """A page of a store's files; ``status``, ``items`` (bool) and cursors as in :meth:`list_stores`."""
         return self._metadata.list_entries(self._metadata.store(store).id, **cursor)

@@ -140,6 +140,10 @@ class LibraryClient:
         """A file in a store, by file id or item id."""
         return self._call(EntryRecord, "entry", store=store, file_id=file_id)
 
+    def entries_of(self, store: str, file_ids: Sequence[str]) -> list[EntryRecord]:
+        """Those of these files that are in a store, in no order."""
+        return self._call(list[EntryRecord], "entries_of", store=store, file_ids=list(file_ids))
+
     def list_files(self, store: str, **cursor: Any) -> Page[EntryRecord]:
         """A page of a store's files."""
         return self._call(Page[EntryRecord], "list_files", store=store, **cursor)

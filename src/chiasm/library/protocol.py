@@ -25,6 +25,7 @@ LIBRARY_METHODS = (
     "add_file",
     "attach_files",
     "entry",
+    "entries_of",
     "list_files",
     "set_attributes",
     "segments",

@@ -175,10 +175,14 @@ class Segments:
         return found
 
     def owners(self, store_id: str, file_ids: Sequence[str]) -> dict[str, EntryRecord]:
-        """Entries by file id (at most 500); those that are gone are left out."""
-        query = rows.entry_select().where(entries.c.store_id == store_id, entries.c.file_id.in_(file_ids))
+        """Entries by file id; those that are gone are left out."""
+        found: dict[str, EntryRecord] = {}
         with self._metadata.read() as connection:
-            return {entry.file.id: entry for entry in map(rows.entry_of, connection.execute(query))}
+            for start in range(0, len(file_ids), READ_AT_ONCE):
+                chosen = entries.c.file_id.in_(file_ids[start : start + READ_AT_ONCE])
+                query = rows.entry_select().where(entries.c.store_id == store_id, chosen)
+                found |= {entry.file.id: entry for entry in map(rows.entry_of, connection.execute(query))}
+        return found
 
     def _bind(self, connection: sa.Connection, store_id: str, revision: str, dimensions: int) -> None:
         row = connection.execute(

@@ -42,6 +42,19 @@ class AttachBody(Body):
     chunking_strategy: AutoChunking | None = None
 
 
+class BatchFile(AttachBody):
+    """A file with attributes of its own."""
+
+
+class FileBatchBody(Body):
+    """Either ``file_ids``, with the same ``attributes`` for all, or ``files``."""
+
+    file_ids: list[str] | None = Field(default=None, min_length=1, max_length=2000)
+    files: list[BatchFile] | None = Field(default=None, min_length=1, max_length=2000)
+    attributes: Attributes | None = None
+    chunking_strategy: AutoChunking | None = None
+
+
 class AttributesBody(Body):
     """Replace a file's attributes."""
 
