@@ -12,6 +12,8 @@ from chiasm.errors import DeadlineExceeded, Overloaded
 from chiasm.jobs.client import JobsClient
 from chiasm.jobs.runner import JobRunner
 from chiasm.library import Library, open_library
+from chiasm.library.batches import BATCH, Answer, batch_job
+from chiasm.library.batches import FOLDER as BATCHES
 from chiasm.library.server import handlers
 from chiasm.library.work import INDEX_FOLDER, job_functions
 from chiasm.models.mini.recogniser import recogniser_of
@@ -55,13 +57,31 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         about = engine.description
         hearing = Preprocessor(about, recogniser_of(about))
         library = stack.enter_context(open_library(settings, engine, preprocessor=hearing))
-        stack.enter_context(JobRunner(settings.library.data_dir, job_functions(library)))
+        functions = {
+            **job_functions(library),
+            BATCH: batch_job(
+                library,
+                settings.library.data_dir / BATCHES,
+                lambda: _answerer(settings, engine, hearing, library),
+            ),
+        }
+        stack.enter_context(JobRunner(settings.library.data_dir, functions))
         jobs = stack.enter_context(JobsClient(settings.library.data_dir))
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
         stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))
         logger.info("the library in %s is ready", settings.library.data_dir)
         stopping.wait()
+
+
+def _answerer(settings: Settings, engine: Embedder, hearing: Preprocessor, library: Library) -> Answer:
+    """The application itself; only a batch needs it in this process."""
+    from chiasm.api import ApiContext, create_app  # noqa: PLC0415
+    from chiasm.api.offline import Offline  # noqa: PLC0415
+
+    return Offline(
+        create_app(ApiContext(settings=settings, embedder=engine, preprocessor=hearing, library=library))
+    ).answer
 
 
 def sample_folder() -> Path:

@@ -37,7 +37,7 @@ class InlineJobs:
     library: Library
     known: dict[str, JobRecord] = field(default_factory=dict)
 
-    def submit(self, name: str, params: dict, *, key: str | None = None) -> JobRecord:
+    def submit(self, name: str, params: dict, *, key: str | None = None, queue: str = "jobs") -> JobRecord:
         if name == "index_folder":
             self.library.index_folder(params["store"], params["folder"])
         else:

@@ -19,6 +19,7 @@ JSON_ROUTES = [
     ("POST", "/v1/classify"),
     ("POST", "/v1/similarity"),
     ("POST", "/v1/rerank"),
+    ("POST", "/v1/batches"),
     ("POST", "/v1/vector_stores"),
     ("POST", "/v1/vector_stores/{store}"),
     ("POST", "/v1/vector_stores/{store}/files"),
@@ -71,12 +72,12 @@ def test_every_route_is_documented(app, language):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_limit_and_every_field_is_documented(language):
-    from chiasm.api.schemas import base, files, items, stores, tasks
+    from chiasm.api.schemas import base, batches, files, items, stores, tasks
 
     text = (ROOT / "docs" / language / "api.md").read_text(encoding="utf-8")
     for name in Limits.__dataclass_fields__:
         assert f"`limits.{name}`" in text
-    for module in (tasks, stores, files, items):
+    for module in (tasks, stores, files, items, batches):
         for schema in vars(module).values():
             if inspect.isclass(schema) and issubclass(schema, base.Body | base.QueryString):
                 for name in schema.model_fields:

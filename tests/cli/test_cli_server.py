@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 HERE = Path(__file__).parent
@@ -93,6 +94,35 @@ def test_the_sample_library_is_indexed_at_the_first_start(server: Server, run_js
     code, hits = run_json("search", "red apple", "--threshold", "0", "--data-dir", server.told["data_dir"])
     assert code == 0
     assert hits
+
+
+def test_a_batch_is_answered_while_the_library_works(server: Server):
+    with openai.OpenAI(base_url=f"{server.told['url']}/v1", api_key="any", max_retries=0) as api:
+        asked = [
+            {"custom_id": str(n), "method": "POST", "url": "/v1/embeddings", "body": {"input": f"thing {n}"}}
+            for n in range(50)
+        ]
+        asked[7]["body"] = {"input": []}
+        kept = api.files.create(
+            file=("in.jsonl", "\n".join(map(json.dumps, asked)).encode()), purpose="batch"
+        )
+        batch = api.batches.create(
+            input_file_id=kept.id, endpoint="/v1/embeddings", completion_window="24h", metadata={"by": "me"}
+        )
+        end = time.monotonic() + SECONDS
+        while batch.status in {"validating", "in_progress"} and time.monotonic() < end:
+            time.sleep(0.1)
+            batch = api.batches.retrieve(batch.id)
+        assert batch.status == "completed", batch
+        assert (batch.request_counts.completed, batch.request_counts.failed) == (49, 1)
+        output = [json.loads(line) for line in api.files.content(batch.output_file_id).text.splitlines()]
+        assert [line["custom_id"] for line in output] == [str(n) for n in range(50) if n != 7]
+        same = api.embeddings.create(model="default", input="thing 3", encoding_format="float")
+        assert output[3]["response"]["body"]["data"][0]["embedding"] == pytest.approx(same.data[0].embedding)
+        [refused] = api.files.content(batch.error_file_id).text.splitlines()
+        assert json.loads(refused)["response"]["body"]["error"]["param"] == "input"
+        assert batch.id in [one.id for one in api.batches.list(limit=1)]
+        assert api.batches.cancel(batch.id).status == "completed"
 
 
 def test_index_and_search_use_the_servers_library(server: Server, run_json, notes: Path):

@@ -12,6 +12,7 @@ from chiasm.api.gateway import REFUSAL
 from chiasm.api.model import register_timings
 from chiasm.api.pool import DecodePool
 from chiasm.api.routes import (
+    batches,
     classify,
     embeddings,
     entries,
@@ -47,6 +48,7 @@ BLUEPRINTS = (
     items.blueprint,
     search.blueprint,
     jobs.blueprint,
+    batches.blueprint,
     web,
 )
 

@@ -4,7 +4,7 @@ Functions are registered only in the library process (:class:`JobRunner`); every
 (:class:`JobsClient`).
 """
 
-from chiasm.jobs.progress import JobContext, JobFunction
+from chiasm.jobs.progress import JobCancelled, JobContext, JobFunction
 from chiasm.jobs.records import JobError, JobRecord, JobStatus
 
-__all__ = ["JobContext", "JobError", "JobFunction", "JobRecord", "JobStatus"]
+__all__ = ["JobCancelled", "JobContext", "JobError", "JobFunction", "JobRecord", "JobStatus"]

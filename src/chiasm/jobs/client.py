@@ -36,16 +36,19 @@ class JobsClient:
         self._book = ProgressBook(progress_path(data_dir))
         self._clock = clock
 
-    def submit(self, name: str, params: Mapping[str, Any], *, key: str | None = None) -> JobRecord:
+    def submit(
+        self, name: str, params: Mapping[str, Any], *, key: str | None = None, queue: str = QUEUE
+    ) -> JobRecord:
         """Queue the job ``name``.
 
         Args:
             params: JSON.
+            queue: one of ``storage.QUEUES``; in each, one job runs at a time.
             key: while a job with this key is queued or running, that one is returned instead of a second.
         """
         options: dict[str, Any] = {
             "workflow_name": name,
-            "queue_name": QUEUE,
+            "queue_name": queue,
             "workflow_id": f"{PREFIX}{secrets.token_hex(12)}",
             "app_version": VERSION,
         }

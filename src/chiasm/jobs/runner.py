@@ -11,7 +11,7 @@ from dbos import DBOS
 
 from chiasm.errors import ChiasmError
 from chiasm.jobs.progress import JobCancelled, JobContext, JobFunction, ProgressBook
-from chiasm.jobs.storage import EXECUTOR, QUEUE, VERSION, database_url, progress_path
+from chiasm.jobs.storage import EXECUTOR, QUEUES, VERSION, database_url, progress_path
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class JobRunner:
     Args:
         functions: by name. A function may be run again from its beginning after a crash, and must then do
             only what is left. Parameters and results are JSON.
-        concurrency: jobs that run at the same time.
+        concurrency: jobs of one queue that run at the same time.
     """
 
     def __init__(self, data_dir: Path, functions: Mapping[str, JobFunction], *, concurrency: int = 1) -> None:
@@ -53,7 +53,8 @@ class JobRunner:
         for name, function in self._functions.items():
             DBOS.workflow(name=name, max_recovery_attempts=RESUMED_AT_MOST)(self._workflow(name, function))
         DBOS.launch()
-        DBOS.register_queue(QUEUE, concurrency=self._concurrency, polling_interval_sec=POLL_SECONDS)
+        for queue in QUEUES:
+            DBOS.register_queue(queue, concurrency=self._concurrency, polling_interval_sec=POLL_SECONDS)
         return self
 
     def stop(self, patience: float = 10.0) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 EXECUTOR = "library"  # fixed, so that a restarted process finds the jobs of the one before
 VERSION = "1"  # of the job functions' meaning; DBOS resumes only jobs of its own version
 QUEUE = "jobs"
+SLOW_QUEUE = "batches"  # work that must not keep that of the other queue waiting
+QUEUES = (QUEUE, SLOW_QUEUE)
 
 
 def database_url(data_dir: Path) -> str:

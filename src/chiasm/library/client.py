@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 
 from chiasm.errors import ChiasmError, NotFound
 from chiasm.jobs import JobRecord
+from chiasm.jobs.storage import QUEUE, SLOW_QUEUE
+from chiasm.library.batches import BATCH
 from chiasm.library.items import Existing, NewItem, PutItem
 from chiasm.library.library import Progress
 from chiasm.library.protocol import ARRAY_ARGUMENTS, JOB_PREFIX, unpack
@@ -225,9 +227,15 @@ class LibraryClient:
             ADD_FILES, {"store": self.get_store(store).store.id, "file_ids": list(file_ids)}
         )
 
-    def submit_job(self, name: str, params: Mapping[str, Any], *, key: str | None = None) -> JobRecord:
+    def submit_batch(self, params: Mapping[str, Any]) -> JobRecord:
+        """Queue a batch; see :mod:`chiasm.library.batches`."""
+        return self.submit_job(BATCH, params, queue=SLOW_QUEUE)
+
+    def submit_job(
+        self, name: str, params: Mapping[str, Any], *, key: str | None = None, queue: str = QUEUE
+    ) -> JobRecord:
         """Queue a job by name; see :class:`~chiasm.jobs.client.JobsClient`."""
-        return self._job(JobRecord, "submit", name=name, params=dict(params), key=key)
+        return self._job(JobRecord, "submit", name=name, params=dict(params), key=key, queue=queue)
 
     def get_job(self, job_id: str) -> JobRecord:
         """A job as it stands."""

@@ -1,4 +1,4 @@
-"""``/v1/vector_stores/{id}/file_batches``: many uploaded files at once; a batch is the job that indexes them."""
+"""``/v1/vector_stores/{id}/file_batches``: many uploaded files at once; a batch is a job."""
 
 from typing import Any
 

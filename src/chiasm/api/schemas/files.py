@@ -7,13 +7,14 @@ from pydantic import Field
 from chiasm.api.schemas.base import Cursor, QueryString
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
+ListedPurpose = Literal[Purpose, "batch_output"]
 
 
 class FilesCursor(Cursor):
     """OpenAI lists up to 10000 files a page; here it is up to 1000."""
 
     limit: int = Field(default=100, ge=1, le=1000)
-    purpose: Purpose | None = None
+    purpose: ListedPurpose | None = None
 
 
 class ThumbnailQuery(QueryString):
