@@ -14,6 +14,7 @@ from chiasm.api.pool import DecodePool
 from chiasm.api.routes import (
     batches,
     classify,
+    documents,
     embeddings,
     entries,
     file_batches,
@@ -36,6 +37,7 @@ SPARE_DECODE_THREADS = 2  # that one request leaves to the others
 FETCH_THREADS, FETCH_SHARE = 16, 4  # fetching mostly waits
 BLUEPRINTS = (
     health.blueprint,
+    documents.blueprint,
     models.blueprint,
     embeddings.blueprint,
     classify.blueprint,

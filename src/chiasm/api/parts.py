@@ -12,7 +12,7 @@ from chiasm.modality import Modality
 from chiasm.settings import Limits
 
 Kind = Literal["text", "url", "base64", "file", "upload", "bytes"]
-_FORM_TEXTS = ("input", "query", "text")
+FORM_TEXTS = ("input", "query", "text")
 MEDIA = ("image", "audio", "video")
 SHORT = {"text": None, "image": Modality.IMAGE, "audio": Modality.AUDIO, "video": Modality.VIDEO}
 TYPES = ("text", "image_url", "input_audio", "audio_url", "video_url", "file")
@@ -160,7 +160,7 @@ def parse_form_items(
     """
     parts = [
         _form_value(name, text, _nth(name, i, len(values[name])), limits)
-        for name in (*_FORM_TEXTS, *MEDIA)
+        for name in (*FORM_TEXTS, *MEDIA)
         for i, text in enumerate(values.get(name, ()))
     ]
     parts += [
@@ -202,7 +202,7 @@ def check_parts(count: int, param: str, limits: Limits) -> None:
 
 
 def _form_value(name: str, value: str, param: str, limits: Limits) -> PartSpec:
-    return text_part(value, param, limits) if name in _FORM_TEXTS else _short(name, value, param, limits)
+    return text_part(value, param, limits) if name in FORM_TEXTS else _short(name, value, param, limits)
 
 
 def _nth(name: str, index: int, count: int) -> str:

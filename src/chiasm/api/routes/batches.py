@@ -49,22 +49,22 @@ def list_batches() -> Response:
         for job in (job for job in known if job.name == BATCH):
             if seen:
                 found.append(batch_object(job))
-            seen = seen or batch_id(job) == query.after
+            seen = seen or identity_of(job) == query.after
     if not seen:
         raise _gone(query.after or "", "after")
     return page(found[: query.limit], has_more=len(found) > query.limit)
 
 
-@blueprint.get("/<identity>")
-def get_batch(identity: str) -> Response:
+@blueprint.get("/<batch_id>")
+def get_batch(batch_id: str) -> Response:
     """How far a batch is, and where its results are."""
-    return reply(batch_object(_job(identity)))
+    return reply(batch_object(_job(batch_id)))
 
 
-@blueprint.post("/<identity>/cancel")
-def cancel_batch(identity: str) -> Response:
+@blueprint.post("/<batch_id>/cancel")
+def cancel_batch(batch_id: str) -> Response:
     """Ask a batch to stop; what it has answered is kept as a file."""
-    return reply(batch_object(jobs().cancel_job(_job(identity).id)))
+    return reply(batch_object(jobs().cancel_job(_job(batch_id).id)))
 
 
 def batch_object(job: JobRecord) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def batch_object(job: JobRecord) -> dict[str, Any]:
             "data": [{"code": error.code, "message": message, "line": None, "param": None}],
         }
     return {
-        "id": batch_id(job),
+        "id": identity_of(job),
         "object": "batch",
         "endpoint": job.params["endpoint"],
         "errors": errors,
@@ -102,15 +102,15 @@ def batch_object(job: JobRecord) -> dict[str, Any]:
     }
 
 
-def batch_id(job: JobRecord) -> str:
+def identity_of(job: JobRecord) -> str:
     """What a batch is called here."""
     return PREFIX + job.id.removeprefix(JOB_PREFIX)
 
 
-def _job(identity: str) -> JobRecord:
-    job = jobs().get_job(JOB_PREFIX + identity.removeprefix(PREFIX)) if identity.startswith(PREFIX) else None
+def _job(batch_id: str) -> JobRecord:
+    job = jobs().get_job(JOB_PREFIX + batch_id.removeprefix(PREFIX)) if batch_id.startswith(PREFIX) else None
     if job is None or job.name != BATCH:
-        raise _gone(identity, "batch_id")
+        raise _gone(batch_id, "batch_id")
     return job
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from chiasm.api.schemas.base import Body, Cursor, ModalityName, QueryString
+from chiasm.api.schemas.content import Part
 
 
 class ItemBody(Body):
@@ -14,7 +15,7 @@ class ItemBody(Body):
     """
 
     id: str | None = None
-    content: Any = None
+    content: Part | list[Part] | None = None
     vector: list[float] | None = Field(default=None, min_length=1, max_length=65_536)
     modality: ModalityName | None = None
     attributes: dict[str, Any] | None = None

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from chiasm.api.schemas.base import Body, Cursor, ModalityName, ModelBody, Threshold
+from chiasm.api.schemas.content import Filter, Items
 
 Attributes = dict[str, Any]  # checked by chiasm.library.attributes
 
@@ -77,8 +78,8 @@ class RankingOptions(Body):
 class SearchBody(ModelBody):
     """Exactly one of ``query``, ``vector`` and ``like``; ``page`` is the ``next_page`` of the same search."""
 
-    query: Any = None
-    negative: Any = None
+    query: Items | None = None
+    negative: Items | None = None
     weights: list[float] | None = Field(default=None, min_length=1)
     diversity: Threshold = 0.0
     page: str | None = Field(default=None, min_length=1, max_length=200)
@@ -86,7 +87,7 @@ class SearchBody(ModelBody):
     like: str | None = Field(default=None, min_length=1)
     max_num_results: int = Field(default=10, ge=1, le=50)
     modalities: list[ModalityName] | None = Field(default=None, min_length=1)
-    filters: dict[str, Any] | None = None
+    filters: Filter | None = None
     ranking_options: RankingOptions | None = None
     rewrite_query: bool = False
 

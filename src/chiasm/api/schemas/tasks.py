@@ -1,17 +1,18 @@
 """``/v1/embeddings``, ``/v1/classify``, ``/v1/similarity`` and ``/v1/rerank``."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from chiasm.api.schemas.base import ModelBody
+from chiasm.api.schemas.content import Item, Items, Messages, Templates
 
 
 class EmbeddingsBody(ModelBody):
     """Exactly one of ``input`` and ``messages``; parts are read by :mod:`chiasm.api.parts`."""
 
-    input: Any = None
-    messages: Any = None
+    input: Items | None = None
+    messages: Messages | None = None
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)
 
@@ -19,24 +20,24 @@ class EmbeddingsBody(ModelBody):
 class ClassifyBody(ModelBody):
     """``template`` is a text with ``{}`` where the label goes, or several whose vectors are averaged."""
 
-    input: Any
-    labels: list[Any] = Field(min_length=1)
-    template: Any = None
+    input: Items
+    labels: list[Item] = Field(min_length=1)
+    template: Templates | None = None
     multi_label: bool = False
 
 
 class SimilarityBody(ModelBody):
     """Parts or mixed items on both sides."""
 
-    queries: Any
-    documents: Any
+    queries: Items
+    documents: Items
 
 
 class RerankBody(ModelBody):
     """Cohere's and Jina's; what cuts documents into chunks there is accepted, without effect."""
 
-    query: Any
-    documents: Any
+    query: Item
+    documents: Items
     top_n: int | None = Field(default=None, ge=1)
     return_documents: bool = False
     max_chunks_per_doc: int | None = None

@@ -4,6 +4,6 @@ The page holds no logic of its own that the HTTP interface does not have; everyt
 ``/v1``. No build step, no third-party script, nothing loaded from elsewhere.
 """
 
-from chiasm.api.web.page import blueprint
+from chiasm.api.web.page import blueprint, version
 
-__all__ = ["blueprint"]
+__all__ = ["blueprint", "version"]
