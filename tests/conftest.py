@@ -1,8 +1,13 @@
 """What every test may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from postgresql_server import PostgreSQL
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +16,23 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_model import write_tiny_checkpoint
 
     return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator["PostgreSQL"]:
+    """A real PostgreSQL server that the tests start themselves."""
+    from postgresql_server import running
+
+    with running() as server:
+        if server is None:
+            pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """A database that is not there yet, of each kind: what ``Metadata`` takes."""
+    if request.param == "sqlite":
+        return tmp_path / "library.sqlite"
+    url: str = request.getfixturevalue("postgresql").new_database()
+    return url

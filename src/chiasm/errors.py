@@ -154,3 +154,9 @@ class StoreError(ChiasmError):
 
     code = "store_unavailable"
     kind = "server_error"
+
+
+class StorageFull(StoreError):
+    """No room is left where something was to be kept; nothing of it was."""
+
+    code = "storage_full"

@@ -5,6 +5,7 @@ below. :func:`load_settings` also tells where each value came from.
 """
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -95,6 +96,20 @@ class LibrarySettings:
     data_dir: Path = field(
         default=Path("chiasm-data"), metadata={"help": "folder of everything that is kept"}
     )
+    database_url: str = field(
+        default="",
+        metadata={"help": "PostgreSQL for metadata, vectors and jobs; empty: SQLite in the data folder"},
+    )
+    files_url: str = field(
+        default="",
+        metadata={"help": "`s3://bucket/prefix` for files that are copied in; empty: the data folder"},
+    )
+    files_endpoint: str = field(
+        default="", metadata={"help": "address of an S3-compatible server; empty: AWS"}
+    )
+    files_cache_bytes: int = field(
+        default=2 << 30, metadata={"help": "bytes of files from S3 that are kept at hand"}
+    )
     segment_seconds: float = field(
         default=6.0, metadata={"help": "length of an indexed stretch of sound or video"}
     )
@@ -172,6 +187,11 @@ def flatten(settings: Settings) -> dict[str, Any]:
         for section in fields(settings)
         for f in fields(getattr(settings, section.name))
     }
+
+
+def without_password(value: Any) -> Any:
+    """A setting as it may be shown: a URL's password is left out."""
+    return re.sub(r"(?<=://)([^/?#@:]*):[^/?#@]*@", r"\1:***@", value) if isinstance(value, str) else value
 
 
 def describe() -> dict[str, str]:

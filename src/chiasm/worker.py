@@ -65,8 +65,9 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
                 lambda: _answerer(settings, engine, hearing, library),
             ),
         }
-        stack.enter_context(JobRunner(settings.library.data_dir, functions))
-        jobs = stack.enter_context(JobsClient(settings.library.data_dir))
+        kept = settings.library
+        stack.enter_context(JobRunner(kept.data_dir, functions, database_url=kept.database_url))
+        jobs = stack.enter_context(JobsClient(kept.data_dir, kept.database_url))
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
         stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))

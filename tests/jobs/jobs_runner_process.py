@@ -8,7 +8,7 @@ from chiasm.errors import InvalidInput
 from chiasm.jobs.runner import JobRunner
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, database_url: str) -> None:
     steps = folder / "steps"
 
     def count(context, params):
@@ -28,9 +28,9 @@ def main(folder: Path) -> None:
     def crash(context, params):
         raise ZeroDivisionError("a secret detail")
 
-    with JobRunner(folder, {"count": count, "fail": fail, "crash": crash}):
+    with JobRunner(folder, {"count": count, "fail": fail, "crash": crash}, database_url=database_url):
         print("ready", flush=True)
         sys.stdin.readline()
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[1]), sys.argv[2])

@@ -11,13 +11,17 @@ import pytest
 from chiasm.errors import NotFound
 from chiasm.jobs.client import JobsClient
 from chiasm.jobs.progress import JobCancelled, JobContext, JobSuspended, ProgressBook
+from chiasm.jobs.storage import progress_url
 
 PROGRAM = Path(__file__).with_name("jobs_runner_process.py")
 
 
-def start(folder: Path) -> subprocess.Popen:
+def start(folder: Path, database_url: str = "") -> subprocess.Popen:
     process = subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(PROGRAM), str(folder), database_url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -36,11 +40,12 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobsClient]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobsClient]:
     folder = tmp_path_factory.mktemp("jobs")
-    process = start(folder)
-    with JobsClient(folder) as jobs:
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgresql").new_database()
+    process = start(folder, url)
+    with JobsClient(folder, url) as jobs:
         yield jobs
     assert stop(process) == 0
 
@@ -100,34 +105,37 @@ def test_jobs_are_listed_newest_first_and_forgotten_when_deleted(client: JobsCli
         client.get(older.id)
 
 
-def test_a_job_survives_a_stop_and_a_kill_and_does_nothing_twice(tmp_path: Path) -> None:
+def test_a_job_survives_a_stop_and_a_kill_and_does_nothing_twice(
+    tmp_path: Path, database: Path | str
+) -> None:
     steps = tmp_path / "steps"
+    url = "" if isinstance(database, Path) else database
 
     def count() -> int:
         return len(steps.read_text().split()) if steps.exists() else 0
 
-    process = start(tmp_path)
-    with JobsClient(tmp_path) as jobs:
+    process = start(tmp_path, url)
+    with JobsClient(tmp_path, url) as jobs:
         job = jobs.submit("count", {"n": 60, "seconds": 0.04})
         until(lambda: count() >= 2)
         assert stop(process) == 0
         assert jobs.get(job.id).status == "running"
         after_stop = count()
         assert after_stop < 60
-        process = start(tmp_path)
+        process = start(tmp_path, url)
         until(lambda: count() >= after_stop + 2)
         process.kill()
         process.communicate()
         assert jobs.get(job.id).status == "running"
         assert count() < 60
-        process = start(tmp_path)
+        process = start(tmp_path, url)
         assert jobs.wait(job.id).status == "completed"
     assert stop(process) == 0
     assert steps.read_text().split() == [str(i) for i in range(60)]
 
 
 def test_a_context_reports_seldom_but_always_the_end(tmp_path: Path) -> None:
-    book = ProgressBook(tmp_path / "progress.sqlite")
+    book = ProgressBook(progress_url(tmp_path))
     now = [100.0]
     context = JobContext("j", book, lambda: False, clock=lambda: now[0])
     context.progress(1, 5)

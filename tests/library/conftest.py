@@ -17,14 +17,17 @@ def embedder() -> FakeEmbedder:
 
 
 @pytest.fixture
-def open_library(tmp_path: Path, embedder: FakeEmbedder) -> Iterator[Callable[..., Library]]:
-    """Opens the library of this test; call it again for a restart."""
+def open_library(
+    tmp_path: Path, embedder: FakeEmbedder, database: Path | str
+) -> Iterator[Callable[..., Library]]:
+    """Opens the library of this test, over each kind of database; call it again for a restart."""
     opened: list[Library] = []
+    settings = settings_for(tmp_path / "data", database_url="" if isinstance(database, Path) else database)
 
     def open_now(**options: object) -> Library:
         for earlier in opened:
             earlier.close()
-        opened[:] = [Library(settings_for(tmp_path / "data"), embedder, cutter, **options)]
+        opened[:] = [Library(settings, embedder, cutter, **options)]
         return opened[0]
 
     yield open_now

@@ -94,8 +94,8 @@ def put_item(
     return library.entry(store, put.id)
 
 
-def settings_for(folder: Path) -> Settings:
-    return replace(Settings(), library=LibrarySettings(data_dir=folder))
+def settings_for(folder: Path, **library: Any) -> Settings:
+    return replace(Settings(), library=LibrarySettings(data_dir=folder, **library))
 
 
 def real_description(calibration: dict | None = None) -> ModelDescription:

@@ -1,15 +1,16 @@
-import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from chiasm.errors import InvalidInput, NotFound, StoreError
+from chiasm.errors import InvalidInput, NotFound
 from chiasm.stores import Metadata, Page, StoreRecord
+from chiasm.stores.schema import stores
 
 
 @pytest.fixture
-def metadata(tmp_path: Path):
-    opened = Metadata(tmp_path / "library.sqlite", clock=lambda: 1234.5)
+def metadata(database: Path | str, tmp_path: Path):
+    opened = Metadata(database, folder=tmp_path, clock=lambda: 1234.5)
     yield opened
     opened.close()
 
@@ -46,23 +47,26 @@ def test_a_page_that_cannot_be_is_refused(metadata: Metadata, cursor: dict) -> N
         metadata.list_stores(**cursor)
 
 
-def test_commits_are_durable_and_readers_do_not_wait(metadata: Metadata, tmp_path: Path) -> None:
+def test_readers_see_one_state_and_do_not_wait(metadata: Metadata) -> None:
     with metadata.write() as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         connection.exec_driver_sql("UPDATE meta SET value = value")
         assert metadata.list_stores().data == ()
+    count = sa.select(sa.func.count()).select_from(stores)
+    with metadata.read() as before:
+        assert before.scalar(count) == 0
+        metadata.create_store("mine", {})
+        assert before.scalar(count) == 0
+    with metadata.read() as after:
+        assert after.scalar(count) == 1
 
 
-def test_a_database_of_another_version_or_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "newer.sqlite"
-    Metadata(path).close()
-    with sqlite3.connect(path) as database:
-        database.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
-    database.close()
-    with pytest.raises(StoreError, match="99"):
-        Metadata(path)
-    (tmp_path / "noise.sqlite").write_bytes(b"this is no database at all" * 100)
-    with pytest.raises(StoreError, match=r"noise\.sqlite"):
-        Metadata(tmp_path / "noise.sqlite")
+def test_commits_are_durable(database: Path | str) -> None:
+    metadata = Metadata(database)
+    with metadata.write() as connection:
+        if isinstance(database, Path):
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        else:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+    metadata.close()

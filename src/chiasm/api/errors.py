@@ -26,6 +26,7 @@ STATUS: Mapping[type[ChiasmError], int] = {
     errors.Overloaded: 503,
     errors.StoreError: 503,
     errors.DeadlineExceeded: 504,
+    errors.StorageFull: 507,
 }
 RATE_LIMITED = "rate_limited"  # an Overloaded of this code is about one caller, hence 429
 RETRY_AFTER = 1.0  # seconds, when the error does not say

@@ -1,7 +1,6 @@
 """``chiasm jobs``: long work of the server: what runs, how far it is, and an end to it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from rich.text import Text
 from chiasm.cli import options
 from chiasm.cli.console import emit, pick
 from chiasm.errors import NotFound
+from chiasm.settings import LibrarySettings
 
 JobId = Annotated[
     str | None, typer.Argument(help="One job; without it the latest are listed.", metavar="[JOB]")
@@ -30,20 +30,20 @@ def jobs(
     """List the jobs of a data directory, newest first; show or cancel one."""
     if cancel and job is None:
         raise typer.BadParameter(pick("expected the JOB to cancel", "请给出要取消的任务"), param_hint="JOB")
-    folder = options.read_settings({"library.data_dir": data_dir}).settings.library.data_dir
-    found = _look(folder, job, cancel=cancel, limit=limit)
+    settings = options.read_settings({"library.data_dir": data_dir}).settings
+    found = _look(settings.library, job, cancel=cancel, limit=limit)
     emit(found if job is None else found[0], lambda: _table(found), as_json=as_json)
 
 
-def _look(folder: Path, job: str | None, *, cancel: bool, limit: int) -> Sequence[Any]:
+def _look(library: LibrarySettings, job: str | None, *, cancel: bool, limit: int) -> Sequence[Any]:
     from chiasm.jobs.client import JobsClient
     from chiasm.jobs.storage import has_jobs
 
-    if not has_jobs(folder):
+    if not has_jobs(library.data_dir, library.database_url):
         if job is None:
             return []
         raise NotFound(f"there is no job {job!r}", f"没有任务 {job!r}", param="job_id")
-    with JobsClient(folder) as client:
+    with JobsClient(library.data_dir, library.database_url) as client:
         if job is None:
             return client.list_jobs(limit=limit)
         return [client.cancel(job) if cancel else client.get(job)]

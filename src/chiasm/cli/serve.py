@@ -11,7 +11,7 @@ from rich.table import Table
 from chiasm.cli import options
 from chiasm.cli.console import emit, pick, plain, say
 from chiasm.errors import ChiasmError, SettingsError
-from chiasm.settings import LoadedSettings, ServerSettings, Settings, describe, flatten
+from chiasm.settings import LoadedSettings, ServerSettings, Settings, describe, flatten, without_password
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.", show_default="127.0.0.1")]
 Port = Annotated[
@@ -144,7 +144,7 @@ def _run(settings: Settings, *, as_json: bool) -> int:
 def _settings_of(loaded: LoadedSettings) -> dict[str, dict[str, object]]:
     help_of = describe()
     return {
-        name: {"value": plain(value), "origin": loaded.origins[name], "help": help_of[name]}
+        name: {"value": without_password(plain(value)), "origin": loaded.origins[name], "help": help_of[name]}
         for name, value in flatten(loaded.settings).items()
     }
 
@@ -154,6 +154,6 @@ def _settings_table(loaded: LoadedSettings) -> Table:
         pick("setting", "设置"), pick("value", "值"), pick("from", "来源"), box=None, pad_edge=False
     )
     for name, value in flatten(loaded.settings).items():
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else without_password(str(value))
         table.add_row(name, shown, loaded.origins[name])
     return table

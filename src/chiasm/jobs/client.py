@@ -12,7 +12,7 @@ from dbos import DBOSClient, WorkflowStatus
 from chiasm.errors import NotFound
 from chiasm.jobs.progress import Progress, ProgressBook
 from chiasm.jobs.records import JobError, JobRecord, JobStatus
-from chiasm.jobs.storage import QUEUE, VERSION, database_url, progress_path
+from chiasm.jobs.storage import QUEUE, VERSION, jobs_url, progress_url
 
 PREFIX = "job_"
 _QUEUED = {"ENQUEUED", "DELAYED"}
@@ -28,12 +28,15 @@ class JobsClient:
 
     Args:
         data_dir: one that a :class:`~chiasm.jobs.runner.JobRunner` has used or uses.
+        database_url: of its PostgreSQL, if it has one.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, data_dir: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._dbos = DBOSClient(system_database_url=database_url(data_dir))
-        self._book = ProgressBook(progress_path(data_dir))
+    def __init__(
+        self, data_dir: Path, database_url: str = "", *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._dbos = DBOSClient(system_database_url=jobs_url(data_dir, database_url))
+        self._book = ProgressBook(progress_url(data_dir, database_url))
         self._clock = clock
 
     def submit(

@@ -5,13 +5,15 @@ same when a job is resumed.
 """
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
 
 REPORT_SECONDS = 0.2
 
@@ -37,64 +39,79 @@ class Progress:
     cancelled: bool = False
 
 
+_tables = sa.MetaData()
+_progress = sa.Table(
+    "progress",
+    _tables,
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("done", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("total", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("started_at", sa.Double),
+    sa.Column("cancelled", sa.Integer, nullable=False, server_default="0"),
+)
+
+
 class ProgressBook:
     """The table; may be open in several processes.
 
     Args:
-        path: its SQLite file; made if missing.
+        url: of its database, SQLite or PostgreSQL; the table is made if missing.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-        with self._lock, closing(self._db.cursor()) as cursor:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute("PRAGMA synchronous=NORMAL")
-            cursor.execute(
-                "CREATE TABLE IF NOT EXISTS progress (job TEXT PRIMARY KEY, done INTEGER NOT NULL DEFAULT 0, "
-                "total INTEGER NOT NULL DEFAULT 0, started_at REAL, cancelled INTEGER NOT NULL DEFAULT 0)"
-            )
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(url, **_options(url))
+        if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine, "connect", _configure)
+        # Two processes may open it at the same time.
+        statement = CreateTable(_progress, if_not_exists=True)
+        with self._engine.begin() as connection:
+            connection.execute(statement)
 
     def report(self, job_id: str, done: int, total: int, started_at: float) -> None:
         """Write down how far a job is."""
-        self._write(
-            "INSERT INTO progress (job, done, total, started_at) VALUES (?, ?, ?, ?) ON CONFLICT (job) "
-            "DO UPDATE SET done = excluded.done, total = excluded.total, started_at = excluded.started_at",
-            (job_id, done, total, started_at),
-        )
+        self._write({"job": job_id, "done": done, "total": total, "started_at": started_at})
 
     def cancel(self, job_id: str) -> None:
         """Ask a job to stop."""
-        self._write(
-            "INSERT INTO progress (job, cancelled) VALUES (?, 1) "
-            "ON CONFLICT (job) DO UPDATE SET cancelled = 1",
-            (job_id,),
-        )
+        self._write({"job": job_id, "cancelled": 1})
 
     def forget(self, job_id: str) -> None:
         """Delete a job's row."""
-        self._write("DELETE FROM progress WHERE job = ?", (job_id,))
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_progress).where(_progress.c.job == job_id))
 
     def get(self, job_ids: Iterable[str]) -> dict[str, Progress]:
         """What is written of these jobs."""
-        found: dict[str, Progress] = {}
-        for job_id in job_ids:
-            with self._lock, closing(self._db.cursor()) as cursor:
-                row = cursor.execute(
-                    "SELECT done, total, started_at, cancelled FROM progress WHERE job = ?", (job_id,)
-                ).fetchone()
-            if row is not None:
-                found[job_id] = Progress(done=row[0], total=row[1], started_at=row[2], cancelled=bool(row[3]))
-        return found
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.select(_progress).where(_progress.c.job.in_(list(job_ids)))).all()
+        return {
+            row.job: Progress(
+                done=row.done, total=row.total, started_at=row.started_at, cancelled=bool(row.cancelled)
+            )
+            for row in found
+        }
 
     def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
+        """Close the connections."""
+        self._engine.dispose()
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
-        with self._lock, closing(self._db.cursor()) as cursor:
-            cursor.execute(statement, values)
+    def _write(self, values: Mapping[str, object]) -> None:
+        of_engine = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        insert = of_engine(_progress).values(values)
+        changed = {name: insert.excluded[name] for name in values if name != "job"}
+        with self._engine.begin() as connection:
+            connection.execute(insert.on_conflict_do_update(index_elements=["job"], set_=changed))
+
+
+def _options(url: str) -> dict[str, Any]:
+    if sa.make_url(url).get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": 10.0, "check_same_thread": False}}
+    return {"pool_pre_ping": True, "pool_size": 2}
+
+
+def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 class JobContext:

@@ -11,7 +11,7 @@ from dbos import DBOS
 
 from chiasm.errors import ChiasmError
 from chiasm.jobs.progress import JobCancelled, JobContext, JobFunction, ProgressBook
-from chiasm.jobs.storage import EXECUTOR, QUEUES, VERSION, database_url, progress_path
+from chiasm.jobs.storage import EXECUTOR, QUEUES, VERSION, jobs_url, progress_url
 
 logger = logging.getLogger(__name__)
 
@@ -27,24 +27,32 @@ class JobRunner:
     Args:
         functions: by name. A function may be run again from its beginning after a crash, and must then do
             only what is left. Parameters and results are JSON.
+        database_url: of the PostgreSQL that keeps them; in the data directory without one.
         concurrency: jobs of one queue that run at the same time.
     """
 
-    def __init__(self, data_dir: Path, functions: Mapping[str, JobFunction], *, concurrency: int = 1) -> None:
-        self._data_dir = data_dir
+    def __init__(
+        self,
+        data_dir: Path,
+        functions: Mapping[str, JobFunction],
+        *,
+        database_url: str = "",
+        concurrency: int = 1,
+    ) -> None:
+        self._url = jobs_url(data_dir, database_url)
         self._functions = dict(functions)
         self._concurrency = concurrency
         self._stopping = threading.Event()
         self._idle = threading.Condition()
         self._running = 0
-        self._book = ProgressBook(progress_path(data_dir))
+        self._book = ProgressBook(progress_url(data_dir, database_url))
 
     def start(self) -> Self:
         """Begin, with what was left unfinished."""
         DBOS(
             config={
                 "name": "chiasm",
-                "system_database_url": database_url(self._data_dir),
+                "system_database_url": self._url,
                 "executor_id": EXECUTOR,
                 "application_version": VERSION,
                 "log_level": "WARNING",

@@ -21,6 +21,7 @@ from chiasm.stores import (
     Segments,
     StoreRecord,
     VectorIndex,
+    database_of,
 )
 from chiasm.stores.records import Attribute, FileMode
 from chiasm.stores.rows import new_id
@@ -38,7 +39,7 @@ class Catalogue:
         self._data_dir = settings.library.data_dir
         self._max_bytes = settings.limits.file_bytes
         self._blobs = FileStore(self._data_dir / "files", max_bytes=self._max_bytes)
-        self._metadata = Metadata(self._data_dir / "library.sqlite")
+        self._metadata = Metadata(database_of(settings.library), folder=self._data_dir)
         self._segments = Segments(self._metadata)
         self._indexes = Indexes(self._data_dir / "indexes", self._segments, index_factory)
         self._changing = threading.RLock()  # a commit and what the indexes make of it belong together

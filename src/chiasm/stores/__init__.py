@@ -1,5 +1,6 @@
 """What is kept on disk: files by content, metadata and vectors in SQL, vector indexes as a cache of it."""
 
+from chiasm.stores.database import database_of
 from chiasm.stores.files import FileStore, StoredBytes
 from chiasm.stores.lock import DataDirLock, Holder, holder_of
 from chiasm.stores.metadata import Metadata
@@ -26,6 +27,7 @@ __all__ = [
     "StoredBytes",
     "UsearchIndex",
     "VectorIndex",
+    "database_of",
     "holder_of",
     "other_revision",
 ]

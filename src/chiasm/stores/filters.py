@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chiasm.errors import InvalidInput
+from chiasm.stores import json_sql
 
 MAX_DEPTH = 8
 MAX_CONDITIONS = 256
@@ -20,7 +21,7 @@ COMPARISONS = ("eq", "ne", *ORDERED, "in", "nin")
 
 
 def compile_filter(filters: object, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-    """The condition as SQL over a JSON text ``column``.
+    """The condition as SQL over a JSON ``column``.
 
     Raises:
         InvalidInput: not a filter; the message says where.
@@ -67,43 +68,41 @@ def _comparison(
     key = node.get("key")
     if not isinstance(key, str) or not 1 <= len(key) <= 64 or '"' in key or "\\" in key:
         raise _wrong("an attribute's name", "属性名", key, f"{param}.key")
-    path = f'$."{key}"'
     value = node.get("value")
     if kind in {"in", "nin"}:
         if not isinstance(value, list | tuple) or len(value) > 1000:
             raise _wrong("a list of at most 1000 values", "最多 1000 个值的列表", value, f"{param}.value")
         any_of = sa.or_(
-            sa.false(), *(_equal(column, path, v, f"{param}.value[{i}]") for i, v in enumerate(value))
+            sa.false(), *(_equal(column, key, v, f"{param}.value[{i}]") for i, v in enumerate(value))
         )
         return any_of if kind == "in" else sa.not_(any_of)
     if kind in {"eq", "ne"}:
-        equal = _equal(column, path, value, f"{param}.value")
+        equal = _equal(column, key, value, f"{param}.value")
         return equal if kind == "eq" else sa.not_(equal)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise _wrong("a number or a string", "数字或字符串", value, f"{param}.value")
-    return _typed(column, path, value, f"{param}.value", ORDERED[kind])
+    return _typed(column, key, value, f"{param}.value", ORDERED[kind])
 
 
-def _equal(column: sa.ColumnElement[Any], path: str, value: object, param: str) -> sa.ColumnElement[bool]:
-    return _typed(column, path, value, param, "__eq__")
+def _equal(column: sa.ColumnElement[Any], key: str, value: object, param: str) -> sa.ColumnElement[bool]:
+    return _typed(column, key, value, param, "__eq__")
 
 
 def _typed(
-    column: sa.ColumnElement[Any], path: str, value: object, param: str, operator: str
+    column: sa.ColumnElement[Any], key: str, value: object, param: str, operator: str
 ) -> sa.ColumnElement[bool]:
-    """``column[path] <operator> value`` where the types agree; never NULL, so that it can be negated."""
-    kind = sa.func.coalesce(sa.func.json_type(column, path), "none")
+    """``column[key] <operator> value`` where the types agree; never NULL, so that it can be negated."""
+    kind = json_sql.kind(column, key)
     if isinstance(value, bool):
         return kind == ("true" if value else "false")
-    right_type: sa.ColumnElement[bool]
+    found: sa.ColumnElement[Any]
     if isinstance(value, int | float) and math.isfinite(value) and abs(value) < 2**63:
-        right_type = kind.in_(("integer", "real"))
+        wanted, found = "number", json_sql.number(column, key)
     elif isinstance(value, str):
-        right_type = kind == "text"
+        wanted, found = "text", json_sql.text(column, key)
     else:
         raise _wrong("a string, a finite number or a truth value", "字符串、有限数或真假值", value, param)
-    found = sa.func.json_extract(column, path)
-    return sa.and_(right_type, sa.func.coalesce(getattr(found, operator)(value), sa.false()))
+    return sa.and_(kind == wanted, sa.func.coalesce(getattr(found, operator)(value), sa.false()))
 
 
 def _wrong(en: str, zh: str, got: object, param: str) -> InvalidInput:

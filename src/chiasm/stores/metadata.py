@@ -1,7 +1,7 @@
 """The truth about stores, files, entries, segments and vectors, in SQL.
 
 Every public method is one transaction; what has returned is on the disk. Writers of this process wait for
-each other here, so that SQLite never has to make them.
+each other here, so that no database has to make them.
 """
 
 import threading
@@ -16,37 +16,41 @@ import sqlalchemy as sa
 
 from chiasm.errors import InvalidInput, NotFound
 from chiasm.stores import rows
+from chiasm.stores.database import Database
 from chiasm.stores.records import Attribute, EntryRecord, FileRecord, Page, Status, StoreRecord
-from chiasm.stores.schema import entries, files, open_database, stores
+from chiasm.stores.schema import entries, files, stores
 
 
 class Metadata:
     """Stores, files and entries; :class:`~chiasm.stores.segments.Segments` has their vectors.
 
     Args:
-        path: the SQLite file; made if missing.
+        database: the SQLite file, made if missing; or the URL of a PostgreSQL database.
+        folder: where a copy goes before a newer version changes the tables.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._engine = open_database(path)
+    def __init__(
+        self, database: Path | str, *, folder: Path | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = Database(database, folder=folder)
         self._writing = threading.RLock()
         self._clock = clock
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self._database.close()
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that may write."""
-        with self._writing, self._engine.begin() as connection:
+        with self._writing, self._database.write() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one state and never waits for writers."""
-        with self._engine.connect().execution_options(reading=True) as connection:
+        with self._database.read() as connection:
             yield connection
 
     def now(self) -> int:

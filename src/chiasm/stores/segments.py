@@ -287,30 +287,32 @@ def _present(
 def _insert_segments(
     connection: sa.Connection, store_id: str, indexed: Sequence[Indexed], revision: str, change: Change
 ) -> None:
-    key = connection.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'segments'")) or 0
     values: list[dict[str, Any]] = []
+    vectors: list[NDArray[np.floating]] = []
     for one in indexed:
         for ordinal, segment in enumerate(one.segments):
-            key += 1
-            ids, vectors = change.added.setdefault(segment.modality, ([], []))
-            ids.append(key)
             vectors.append(segment.vector)
             values.append(
                 {
-                    "id": key,
                     "store_id": store_id,
                     "file_id": one.file.id,
                     "modality": segment.modality,
                     "ordinal": ordinal,
                     "start": segment.start,
                     "end": segment.end,
-                    "snippet": segment.snippet,
+                    "snippet": segment.snippet
+                    and segment.snippet.replace("\0", "\ufffd"),  # PostgreSQL has none
                     "revision": revision,
                     "vector": rows.to_blob(segment.vector),
                 }
             )
-    if values:
-        connection.execute(sa.insert(segments), values)
+    if not values:
+        return
+    insert = sa.insert(segments).returning(segments.c.id, sort_by_parameter_order=True)
+    for key, value, vector in zip(connection.scalars(insert, values), values, vectors, strict=True):
+        ids, added = change.added.setdefault(value["modality"], ([], []))
+        ids.append(key)
+        added.append(vector)
 
 
 def _advance(connection: sa.Connection, store_id: str) -> int:
