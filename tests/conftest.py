@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from postgresql_server import PostgreSQL
+    from s3_server import S3
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,25 @@ def postgresql() -> Iterator["PostgreSQL"]:
         if server is None:
             pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator["S3"]:
+    """A real S3-compatible server that the tests start themselves."""
+    from s3_server import running
+
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: "S3", monkeypatch: pytest.MonkeyPatch) -> "S3":
+    """The server, and its credentials where every program looks for them."""
+    from s3_server import CREDENTIALS
+
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -11,6 +11,7 @@ from werkzeug.routing import RequestRedirect
 
 from chiasm import errors
 from chiasm.errors import ChiasmError, Language
+from chiasm.stores.trouble import NO_ROOM, full
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:  # while a form's parts were written down
+        return response_of(full(error.filename or "library.data_dir"))
     logger.exception("request %s failed unexpectedly", g.get("request_id"), exc_info=error)
     return response_of(
         ChiasmError(

@@ -12,9 +12,9 @@ from typing import IO
 
 from chiasm.api.bodies import body_too_large
 from chiasm.api.context import UploadSlots
-from chiasm.api.uploads import unwritable
 from chiasm.errors import ChiasmError, DeadlineExceeded
 from chiasm.settings import Limits
+from chiasm.stores.trouble import unwritable
 
 MEMORY_BYTES = 1 << 20  # a longer body goes to disk
 TOTAL_MEMORY_BYTES = 32 << 20  # and any body, while so much of others is held

@@ -10,9 +10,10 @@ from flask import Request, current_app
 from werkzeug.datastructures import FileStorage
 
 from chiasm.api.context import context
-from chiasm.errors import ChiasmError, StoreError, TooLarge
+from chiasm.errors import ChiasmError, TooLarge
 from chiasm.media import sniff
 from chiasm.stores import FileRecord
+from chiasm.stores.trouble import unwritable
 
 HEAD_BYTES = 4096
 MAX_NAME = 255
@@ -82,11 +83,3 @@ def path_of(upload: FileStorage) -> Path:
     """Where the bytes of an upload lie until its request ends."""
     upload.stream.flush()
     return Path(upload.stream.name)  # made by StreamingRequest
-
-
-def unwritable(folder: Path, error: OSError) -> StoreError:
-    """What an upload gets for which the disk has no room."""
-    return StoreError(
-        f"expected to write below {folder}, got: {error.strerror or error}",
-        f"无法写入 {folder}：{error.strerror or error}",
-    )

@@ -14,7 +14,6 @@ from chiasm.stores import (
     Change,
     EntryRecord,
     FileRecord,
-    FileStore,
     Metadata,
     Page,
     SegmentRecord,
@@ -22,6 +21,7 @@ from chiasm.stores import (
     StoreRecord,
     VectorIndex,
     database_of,
+    open_files,
 )
 from chiasm.stores.records import Attribute, FileMode
 from chiasm.stores.rows import new_id
@@ -38,7 +38,7 @@ class Catalogue:
     def __init__(self, settings: Settings, index_factory: Callable[[int], VectorIndex]) -> None:
         self._data_dir = settings.library.data_dir
         self._max_bytes = settings.limits.file_bytes
-        self._blobs = FileStore(self._data_dir / "files", max_bytes=self._max_bytes)
+        self._blobs = open_files(settings.library, max_bytes=self._max_bytes)
         self._metadata = Metadata(database_of(settings.library), folder=self._data_dir)
         self._segments = Segments(self._metadata)
         self._indexes = Indexes(self._data_dir / "indexes", self._segments, index_factory)
@@ -130,8 +130,7 @@ class Catalogue:
         Raises:
             TooLarge: more than ``limits.file_bytes``.
         """
-        with self._changing:
-            return self._metadata.add_file(self._copied(source, name, purpose=purpose, mime=mime, kept=True))
+        return self._add_copy(source, name, purpose=purpose, mime=mime, kept=True)
 
     def get_file(self, file_id: str) -> FileRecord:
         """What is known of a file.
@@ -215,11 +214,11 @@ class Catalogue:
         self._indexes.apply(store_id, change)
         self._drop_content(change.dropped_files)
 
-    def _copied(
+    def _add_copy(
         self, source: bytes | Path, name: str, *, purpose: str, kept: bool, mime: str | None = None
     ) -> FileRecord:
-        stored = self._blobs.put(source)
-        return self._file_record(
+        stored = self._blobs.put(source)  # takes its time, and lets others go on meanwhile
+        record = self._file_record(
             new_id("file-"),
             name,
             mode="copy",
@@ -229,6 +228,10 @@ class Catalogue:
             mime=mime,
             kept=kept,
         )
+        with self._changing:
+            if not self._blobs.has(stored.sha256):  # the last other file of this content has gone just now
+                self._blobs.put(source)
+            return self._metadata.add_file(record)
 
     def _referred(self, source: bytes | Path, name: str | None) -> FileRecord:
         if not isinstance(source, Path):

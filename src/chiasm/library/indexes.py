@@ -1,5 +1,6 @@
 """The vector indexes of all stores: opened when needed, brought up to date from SQL, saved at leisure."""
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from chiasm.stores import Change, Segments, StoreRecord, UsearchIndex, VectorIndex
+
+logger = logging.getLogger(__name__)
 
 SUFFIX = ".index"
 
@@ -68,7 +71,11 @@ class Indexes:
     def save(self, store: StoreRecord) -> None:
         """Write the changed indexes of a store. No change may be on its way meanwhile."""
         for key in [key for key in self._unsaved if key[0] == store.id]:
-            self._open[key].save(self._path(*key), store.sequence)
+            try:
+                self._open[key].save(self._path(*key), store.sequence)
+            except OSError as error:  # all of it is in SQL: the next start takes longer, no more
+                logger.warning("the index %s of %s could not be saved: %s", key[1], store.id, error)
+                return
             self._unsaved.discard(key)
 
     def unsaved_stores(self) -> set[str]:

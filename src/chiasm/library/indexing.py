@@ -63,10 +63,13 @@ class Cutter(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A file to index; ``path`` is where its bytes lie now."""
+    """A file to index; ``path`` tells where its bytes lie now, and may have to bring them there first.
+
+    It raises a ``ChiasmError`` if they are gone.
+    """
 
     file: FileRecord
-    path: Path
+    path: Callable[[], Path]
     attributes: Mapping[str, Attribute] | None = None
     folder: str | None = None
     item_id: str | None = None
@@ -160,10 +163,11 @@ class Indexer:
         """Everything that one file gives; never raises."""
         try:
             file = task.file
+            path = task.path()
             if file.sha256 is None:
-                stored = hash_file(task.path, max_bytes=self._max_bytes)
+                stored = hash_file(path, max_bytes=self._max_bytes)
                 file = replace(file, sha256=stored.sha256, bytes=stored.size)
-            cut = self._cutter(task.path)
+            cut = self._cutter(path)
             file = replace(file, modality=cut.modality, mime=cut.mime)
             known = reuse(file.sha256 or "")
             first: str | None = known[0].modality if known else None
@@ -181,7 +185,7 @@ class Indexer:
             problem = Problem(code="unreadable", en=f"cannot be read: {reason}", zh=f"无法读取：{reason}")
             yield _End(outcome=task.failed(problem))
         except Exception:
-            logger.exception("%s could not be indexed", task.path)
+            logger.exception("%s could not be indexed", task.file.path or task.file.id)
             problem = Problem(
                 code="internal_error", en="an unexpected error; see the log", zh="意外错误，请查看日志"
             )

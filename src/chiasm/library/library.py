@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,8 @@ class Library(Catalogue):
             record = self._referred(source, name)
         else:
             shown = name or (source.name if isinstance(source, Path) else "file")
-            with self._changing:
-                record = self._metadata.add_file(self._copied(source, shown, purpose="library", kept=False))
-        task = Task(file=record, path=self._path(record), attributes=checked)
+            record = self._add_copy(source, shown, purpose="library", kept=False)
+        task = Task(file=record, path=partial(self._path, record), attributes=checked)
         for _ in self._index(store_id, [task]):
             pass
         return self._metadata.entry(store_id, record.id)
@@ -111,7 +111,8 @@ class Library(Catalogue):
         store_id = self._metadata.store(store).id
         waiting = [e for e in self.attach_missing(store_id, file_ids) if e.status == "in_progress"]
         tasks = [
-            Task(file=e.file, path=self._path(e.file), folder=e.folder, item_id=e.item_id) for e in waiting
+            Task(file=e.file, path=partial(self._path, e.file), folder=e.folder, item_id=e.item_id)
+            for e in waiting
         ]
         done = len(file_ids) - len(tasks)
         progress(done, len(file_ids))
@@ -334,10 +335,10 @@ class Library(Catalogue):
                 size=seen.size,
                 mtime_ns=seen.mtime_ns,
             )
-            tasks.append(Task(file=record, path=Path(seen.path), folder=str(root)))
+            tasks.append(Task(file=record, path=partial(Path, seen.path), folder=str(root)))
         for seen, entry in plan.changed:
             record = replace(entry.file, sha256=None, bytes=seen.size, mtime_ns=seen.mtime_ns)
-            tasks.append(Task(file=record, path=Path(seen.path), folder=str(root)))
+            tasks.append(Task(file=record, path=partial(Path, seen.path), folder=str(root)))
         return tasks
 
     def _follow(self, store_id: str, plan: following.Plan, root: Path) -> None:

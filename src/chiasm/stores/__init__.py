@@ -1,9 +1,10 @@
 """What is kept on disk: files by content, metadata and vectors in SQL, vector indexes as a cache of it."""
 
 from chiasm.stores.database import database_of
-from chiasm.stores.files import FileStore, StoredBytes
+from chiasm.stores.files import Files, FileStore, StoredBytes
 from chiasm.stores.lock import DataDirLock, Holder, holder_of
 from chiasm.stores.metadata import Metadata
+from chiasm.stores.opening import open_files
 from chiasm.stores.records import EntryRecord, FileRecord, NewSegment, Page, SegmentRecord, StoreRecord
 from chiasm.stores.segments import Change, Indexed, Segments, other_revision
 from chiasm.stores.vectors import ExactIndex, Match, UsearchIndex, VectorIndex
@@ -15,6 +16,7 @@ __all__ = [
     "ExactIndex",
     "FileRecord",
     "FileStore",
+    "Files",
     "Holder",
     "Indexed",
     "Match",
@@ -29,5 +31,6 @@ __all__ = [
     "VectorIndex",
     "database_of",
     "holder_of",
+    "open_files",
     "other_revision",
 ]

@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
-from chiasm.errors import InvalidInput, NotFound, StoreError, TooLarge
+from chiasm.errors import InvalidInput, NotFound, TooLarge
+from chiasm.stores.trouble import unwritable
 
 CHUNK = 1 << 20
 
@@ -22,6 +23,30 @@ class StoredBytes:
     size: int
 
 
+class Files(Protocol):
+    """What the library asks of a place for files."""
+
+    def put(self, source: bytes | Path | BinaryIO | Iterable[bytes]) -> StoredBytes:
+        """Keep these bytes, durably."""
+        ...
+
+    def has(self, sha256: str) -> bool:
+        """Whether this content is kept."""
+        ...
+
+    def existing(self, sha256: str) -> Path:
+        """Where the content of this hash lies, at least for the next minute.
+
+        Raises:
+            NotFound: it is not kept.
+        """
+        ...
+
+    def remove(self, sha256: str) -> None:
+        """Forget this content, if it is kept."""
+        ...
+
+
 class FileStore:
     """A directory of content-addressed files: ``ab/cdef…``.
 
@@ -31,13 +56,13 @@ class FileStore:
     """
 
     def __init__(self, root: Path, *, max_bytes: int) -> None:
-        self._root = root
+        self.root = root
         self._max_bytes = max_bytes
         self._incoming = root / "incoming"
         try:
             self._incoming.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(root, error) from error
+            raise unwritable(root, error) from error
         for left_over in self._incoming.iterdir():
             left_over.unlink(missing_ok=True)
 
@@ -53,7 +78,7 @@ class FileStore:
         try:
             handle, temporary = tempfile.mkstemp(dir=self._incoming)
         except OSError as error:
-            raise _unwritable(self._root, error) from error
+            raise unwritable(self.root, error) from error
         try:
             with os.fdopen(handle, "wb") as out:
                 for chunk in _chunks(source):
@@ -67,7 +92,7 @@ class FileStore:
             stored = StoredBytes(sha256=digest.hexdigest(), size=size)
             self._settle(Path(temporary), self.path(stored.sha256))
         except OSError as error:
-            raise _unwritable(self._root, error) from error
+            raise unwritable(self.root, error) from error
         finally:
             Path(temporary).unlink(missing_ok=True)
         return stored
@@ -78,7 +103,11 @@ class FileStore:
             raise InvalidInput(
                 f"expected a sha256 in hex, got {sha256!r}", f"应为十六进制 sha256，实际为 {sha256!r}"
             )
-        return self._root / sha256[:2] / sha256[2:]
+        return self.root / sha256[:2] / sha256[2:]
+
+    def has(self, sha256: str) -> bool:
+        """Whether the content of this hash is here."""
+        return self.path(sha256).is_file()
 
     def existing(self, sha256: str) -> Path:
         """Where the content of this hash lies.
@@ -95,13 +124,19 @@ class FileStore:
         """Forget this content, if it is here."""
         self.path(sha256).unlink(missing_ok=True)
 
+    def contents(self) -> list[tuple[str, int]]:
+        """Hash and size of everything that is here, what was written first at first."""
+        found = [(path, path.stat()) for path in self.root.glob("[0-9a-f][0-9a-f]/*")]
+        found.sort(key=lambda pair: pair[1].st_mtime_ns)
+        return [(path.parent.name + path.name, status.st_size) for path, status in found]
+
     def _settle(self, temporary: Path, final: Path) -> None:
         if final.is_file():
             return
         final.parent.mkdir(exist_ok=True)
         os.replace(temporary, final)
         sync_folder(final.parent)
-        sync_folder(self._root)
+        sync_folder(self.root)
 
 
 def hash_file(path: Path, *, max_bytes: int) -> StoredBytes:
@@ -151,11 +186,4 @@ def _too_large(max_bytes: int) -> TooLarge:
     return TooLarge(
         f"expected a file of at most {max_bytes:,} bytes (limits.file_bytes), got a larger one",
         f"文件不得超过 {max_bytes:,} 字节（limits.file_bytes），实际更大",
-    )
-
-
-def _unwritable(root: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"expected to write below {root}, got: {error.strerror or error}",
-        f"无法写入 {root}：{error.strerror or error}",
     )

@@ -22,13 +22,16 @@ def write(path: Path, kind: bytes, sequence: int, dump: Callable[[Path], None]) 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    dump(temporary)
-    length, crc = _checksum(temporary, temporary.stat().st_size)
-    with temporary.open("ab") as out:
-        out.write(TRAILER.pack(MAGIC, kind.ljust(8), sequence, length, crc))
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, path)
+    try:
+        dump(temporary)
+        length, crc = _checksum(temporary, temporary.stat().st_size)
+        with temporary.open("ab") as out:
+            out.write(TRAILER.pack(MAGIC, kind.ljust(8), sequence, length, crc))
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # on a full disk it would take the last of the room
     sync_folder(path.parent)
 
 
