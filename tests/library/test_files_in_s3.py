@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 from library_fakes import FakeEmbedder, cutter, settings_for, vector_of
-from s3_server import S3
 
 from chiasm.library import Library
 from chiasm.settings import Settings
+from s3_server import S3
 
 
 def settings_of(s3: S3, bucket: str, folder: Path) -> Settings:

@@ -1,4 +1,4 @@
-"""What is peculiar to files in S3: they come back when asked for, checked, and not all of them stay at hand."""
+"""What is peculiar to files in S3: they come back when asked for, checked, and not all of them stay here."""
 
 import os
 from collections.abc import Callable
