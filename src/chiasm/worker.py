@@ -15,18 +15,18 @@ from chiasm.library import Library, open_library
 from chiasm.library.batches import BATCH, Answer, batch_job
 from chiasm.library.batches import FOLDER as BATCHES
 from chiasm.library.server import handlers
-from chiasm.library.work import INDEX_FOLDER, job_functions
+from chiasm.library.work import ADD_FILES, INDEX_FOLDER, job_functions
 from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.client import EngineClient
 from chiasm.serving.rpc import RpcServer
 from chiasm.settings import Settings
 from chiasm.stores import DataDirLock
+from chiasm.stores.opening import RESTORED_MARK, SAMPLE_MARK
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_STORE = "sample"
-SAMPLE_MARK = "sample-added"  # so that a sample library that was deleted stays deleted
 ENGINE_POLL_SECONDS = 0.5
 HANDLER_THREADS = 8
 
@@ -70,6 +70,7 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         jobs = stack.enter_context(JobsClient(kept.data_dir, kept.database_url))
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
+        resume_restored(library, jobs, settings.library.data_dir)
         stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))
         logger.info("the library in %s is ready", settings.library.data_dir)
         stopping.wait()
@@ -99,6 +100,16 @@ def add_sample(library: Library, jobs: JobsClient, data_dir: Path) -> None:
     store = library.ensure_store(SAMPLE_STORE).store
     jobs.submit(INDEX_FOLDER, {"store": store.id, "folder": str(folder)}, key=f"{store.id}:{folder}")
     mark.touch()
+
+
+def resume_restored(library: Library, jobs: JobsClient, data_dir: Path) -> None:
+    """Index what a backup caught between its upload and its indexing: backups hold no jobs."""
+    mark = data_dir / RESTORED_MARK
+    if not mark.exists():
+        return
+    for store, waiting in library.waiting().items():
+        jobs.submit(ADD_FILES, {"store": store, "file_ids": waiting}, key=f"restored:{store}")
+    mark.unlink()
 
 
 def _wait_for(engine: Embedder, stopping: threading.Event) -> bool:

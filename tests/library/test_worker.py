@@ -14,6 +14,7 @@ from chiasm.errors import Overloaded, StoreError
 from chiasm.library import Library, LibraryClient, connect
 from chiasm.serving.addresses import ipc_address, make_private_folder
 from chiasm.stores import DataDirLock, holder_of
+from chiasm.stores.opening import RESTORED_MARK
 
 HERE = Path(__file__).parent
 
@@ -94,10 +95,10 @@ class RecordingJobs:
     """Stands for the jobs' client."""
 
     def __init__(self) -> None:
-        self.submitted: list[tuple[str, str]] = []
+        self.submitted: list[tuple[str, str | list[str]]] = []
 
     def submit(self, name: str, params: dict, *, key: str | None = None) -> None:
-        self.submitted.append((name, params["folder"]))
+        self.submitted.append((name, params.get("folder") or params["file_ids"]))
 
 
 def test_a_sample_library_that_was_deleted_stays_deleted(
@@ -111,6 +112,20 @@ def test_a_sample_library_that_was_deleted_stays_deleted(
     worker.add_sample(library, jobs, tmp_path)
     assert len(jobs.submitted) == 1
     assert library.find_store("sample") is None
+
+
+def test_what_a_backup_caught_before_its_indexing_is_indexed_once(library: Library, tmp_path: Path) -> None:
+    store = library.create_store("mine").store.id
+    library.add_file(store, b"indexed already", "x.txt")
+    waiting = library.upload_file(b"not indexed yet", "y.txt").id
+    library.attach_files(store, [waiting])
+    jobs = RecordingJobs()
+    worker.resume_restored(library, jobs, tmp_path)
+    assert jobs.submitted == []  # this library was never restored: its own jobs go on
+    (tmp_path / RESTORED_MARK).touch()
+    worker.resume_restored(library, jobs, tmp_path)
+    worker.resume_restored(library, jobs, tmp_path)
+    assert jobs.submitted == [("add_files", [waiting])]
 
 
 def test_without_a_sample_folder_there_is_no_sample_store(

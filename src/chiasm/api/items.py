@@ -17,13 +17,14 @@ from chiasm.api.model import embed
 from chiasm.api.parts import ItemSpec, parse_content
 from chiasm.api.relating import modality_of
 from chiasm.api.schemas.items import ItemBody
-from chiasm.api.uploads import FOLDER, HEAD_BYTES, unwritable
+from chiasm.api.uploads import FOLDER, HEAD_BYTES
 from chiasm.api.validation import expected
 from chiasm.errors import InvalidInput
 from chiasm.library import NewItem, PutItem
 from chiasm.library.attributes import checked_attributes
 from chiasm.library.items import Existing, checked_id
 from chiasm.media import sniff
+from chiasm.stores.trouble import unwritable
 
 SNIPPET_CHARS = 2000
 Vector = Sequence[float] | NDArray[np.float32]

@@ -8,6 +8,7 @@ import typer
 
 from chiasm import __version__
 from chiasm.cli import chinese, console
+from chiasm.cli.backup import backup, restore
 from chiasm.cli.bench import bench
 from chiasm.cli.data import data_app
 from chiasm.cli.doctor import doctor
@@ -39,6 +40,8 @@ app.command("bench")(bench)
 app.command("train")(train)
 app.add_typer(data_app, name="data")
 app.command("jobs")(jobs)
+app.command("backup")(backup)
+app.command("restore")(restore)
 app.command("doctor")(doctor)
 
 

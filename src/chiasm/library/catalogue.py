@@ -179,6 +179,10 @@ class Catalogue:
         """A page of a store's files; ``status``, ``items`` (bool) and cursors as in :meth:`list_stores`."""
         return self._metadata.list_entries(self._metadata.store(store).id, **cursor)
 
+    def waiting(self) -> dict[str, list[str]]:
+        """Ids of the files that are in a store and not indexed yet, by the store's id."""
+        return self._metadata.waiting()
+
     def set_attributes(self, store: str, file_id: str, attributes: Mapping[str, Attribute]) -> EntryRecord:
         """Replace a file's attributes in a store."""
         entry = self.entry(store, file_id)

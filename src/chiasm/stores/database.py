@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from chiasm.errors import SettingsError, StoreError
+from chiasm.errors import NotFound, SettingsError, StoreError
 from chiasm.settings import LibrarySettings
 from chiasm.stores import dump, migrations
 from chiasm.stores.files import sync_folder
@@ -63,6 +63,7 @@ class Database:
         own: be the only writer; without it nothing is made, changed or written.
 
     Raises:
+        NotFound: without ``own``, no such file.
         StoreError: not a database of ours, made by a newer version, not writable, not reachable, or (with
             ``own``) another server's.
     """
@@ -70,6 +71,12 @@ class Database:
     def __init__(self, database: Path | str, *, folder: Path | None = None, own: bool = True) -> None:
         url = url_of(database)
         self.place = place_of(url)
+        if not own and isinstance(database, Path) and not database.is_file():
+            raise NotFound(
+                f"there is no library in {database.parent}",
+                f"{database.parent} 中没有资料库",
+                param="library.data_dir",
+            )
         self._folder = folder or Path(url.database or "").parent
         self._engine = _engine(url)
         self._owner: Owner | None = None

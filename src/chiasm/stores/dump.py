@@ -8,7 +8,7 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -21,6 +21,12 @@ ROWS_AT_ONCE = 1000
 _OWN = frozenset({"owner"})  # rows of ``meta`` that belong to a server, not to its library
 
 
+class Out(Protocol):
+    """Anything that bytes can be written to."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dumped:
     """What a dump holds."""
@@ -30,7 +36,7 @@ class Dumped:
     rows: int
 
 
-def write(connection: sa.Connection, out: BinaryIO) -> Dumped:
+def write(connection: sa.Connection, out: Out) -> Dumped:
     """Everything that this transaction sees. Works for older versions, too."""
     version = migrations.version_of(connection) or 0
     library = migrations.library_of(connection)
@@ -125,7 +131,7 @@ def _finish(connection: sa.Connection, schema: int) -> None:
     migrations.catch_up(connection, schema)
 
 
-def _line(out: BinaryIO, value: object) -> None:
+def _line(out: Out, value: object) -> None:
     # Sorted: PostgreSQL does not keep the order of an object's keys.
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     out.write(text.encode("utf-8", "surrogatepass") + b"\n")

@@ -53,12 +53,15 @@ class FileStore:
     Args:
         root: the directory; made if missing.
         max_bytes: bound on one file, held while its bytes come in.
+        own: whether this is the process that writes here; others only read, and change nothing.
     """
 
-    def __init__(self, root: Path, *, max_bytes: int) -> None:
+    def __init__(self, root: Path, *, max_bytes: int, own: bool = True) -> None:
         self.root = root
         self._max_bytes = max_bytes
         self._incoming = root / "incoming"
+        if not own:
+            return
         try:
             self._incoming.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -268,6 +268,15 @@ class Metadata:
             identity = entries.c.item_id if items else entries.c.file_id
             return page(connection, query, entries, identity, rows.entry_of, **cursor)
 
+    def waiting(self) -> dict[str, list[str]]:
+        """Ids of the files whose indexing did not come to an end, by store."""
+        query = sa.select(entries.c.store_id, entries.c.file_id).where(entries.c.status == "in_progress")
+        found: dict[str, list[str]] = {}
+        with self.read() as connection:
+            for store_id, file_id in connection.execute(query.order_by(entries.c.ordinal)):
+                found.setdefault(store_id, []).append(file_id)
+        return found
+
     def entries_in_folder(self, store_id: str, folder: str) -> list[EntryRecord]:
         """What a followed folder put into a store."""
         query = rows.entry_select().where(entries.c.store_id == store_id, entries.c.folder == folder)
