@@ -1,5 +1,6 @@
 """A model without weights for the tests: vectors from the first token, and tokens that make it misbehave."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ CRASHES = 666  # an ordinary exception, for the whole batch
 REFUSED = 667  # one of our errors
 NOT_A_NUMBER = 668
 KILLS = 999  # takes the process down
+HOLDS = 1001  # the interpreter's lock, for an hour
 SLEEPS = 1000  # until the file named by CHIASM_TEST_GATE is there
 
 
@@ -62,6 +64,8 @@ class FakeModel:
         if token == SLEEPS:
             while not Path(os.environ["CHIASM_TEST_GATE"]).exists():
                 time.sleep(0.01)
+        if token == HOLDS:
+            ctypes.PyDLL(None).sleep(3600)
         return np.full(4, np.nan, np.float32) if token == NOT_A_NUMBER else vector(token)
 
 

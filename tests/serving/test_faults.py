@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from fake_engine_model import KILLS, SLEEPS, item, vector
+from fake_engine_model import HOLDS, KILLS, SLEEPS, item, vector
 from test_supervisor import Running, eventually
 
 from chiasm.errors import Overloaded
@@ -25,7 +25,7 @@ from chiasm.settings import EngineSettings, ModelSettings, Settings
 class Site:
     """An engine under a supervisor, and a client."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, stuck_seconds: float = 120.0) -> None:
         self.sockets = make_private_folder()
         self.address = ipc_address(self.sockets, "engine")
         self.checkpoint = folder / "checkpoint"
@@ -34,7 +34,7 @@ class Site:
         os.environ["CHIASM_TEST_GATE"] = str(self.gate)
         settings = Settings(
             model=ModelSettings(source=str(self.checkpoint)),
-            engine=EngineSettings(cache_bytes=0, max_batch_cost=1.0),
+            engine=EngineSettings(cache_bytes=0, max_batch_cost=1.0, stuck_seconds=stuck_seconds),
         )
         args = {
             "settings": msgspec.to_builtins(settings, enc_hook=str),
@@ -54,6 +54,15 @@ class Site:
         for path in self.sockets.iterdir():
             path.unlink()
         self.sockets.rmdir()
+
+
+@pytest.fixture
+def impatient_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Half a second is too long for a batch."""
+    monkeypatch.setenv("CHIASM_TEST_GATE", "")
+    site = Site(tmp_path, stuck_seconds=0.5)
+    yield site
+    site.close()
 
 
 @pytest.fixture
@@ -141,6 +150,17 @@ def test_a_checkpoint_that_cannot_be_loaded_ends_the_server_with_a_message(tmp_p
         running.process.kill()
         raise
     assert "log: engine: cannot work as it is set up" in running.events()
+
+
+@pytest.mark.parametrize("what", [SLEEPS, HOLDS])
+def test_an_engine_that_is_stuck_is_replaced(impatient_site: Site, what: int) -> None:
+    assert works(impatient_site)
+    before = impatient_site.engine_pid()
+    with pytest.raises(Overloaded) as caught:
+        impatient_site.client.embed_prepared([item(what)])  # it would never end
+    assert caught.value.code == "engine_unavailable"
+    assert works(impatient_site)
+    assert impatient_site.engine_pid() != before
 
 
 def stopped_answer(site: Site) -> Overloaded | None:

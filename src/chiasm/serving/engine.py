@@ -1,5 +1,6 @@
 """The engine process: owns the weights of one model on one device, and answers over the wire."""
 
+import faulthandler
 import logging
 import os
 import signal
@@ -28,6 +29,7 @@ from chiasm.settings import Settings
 logger = logging.getLogger(__name__)
 
 DEFAULT_LOADER = "chiasm.inference:load"
+WATCH_SECONDS = 1.0
 
 
 class EngineServer:
@@ -76,6 +78,11 @@ class EngineServer:
         """Compute in this thread, until :meth:`stop`."""
         self._lane.run()
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the present batch has been running for too long."""
+        return float(self._lane.state()["busy_seconds"]) > self._stuck_seconds
+
     def stop(self, grace: float) -> None:
         """Refuse new calls, finish those in progress within ``grace`` seconds, close."""
         self._server.stop(grace)
@@ -90,7 +97,7 @@ class EngineServer:
             pid=os.getpid(),
             revision=self._revision,
             uptime=time.monotonic() - self._started,
-            stuck=state["busy_seconds"] > self._stuck_seconds,
+            stuck=self.stuck,
             **state,
         )
         return to_payload(status), []
@@ -147,8 +154,29 @@ def run_engine(
     if stop.is_set():
         return
     server = made.result()
-    stop.wait()
+    _watch(server, settings.engine.stuck_seconds, stop)
     server.stop(grace)
+
+
+def _watch(server: EngineServer, seconds: float, stop: threading.Event) -> None:
+    """Wait for ``stop``; end the process, so that another takes its place, when one batch takes too long.
+
+    A computation that is stuck cannot be ended in any other way. While it holds the interpreter's lock not even
+    this thread runs: then the timer of ``faulthandler`` goes off, which does not need it.
+    """
+    if not seconds:
+        stop.wait()
+        return
+    tick = min(WATCH_SECONDS, seconds / 2)
+    while True:
+        faulthandler.dump_traceback_later(seconds + tick, exit=True)
+        if stop.wait(tick):
+            break
+        if server.stuck:
+            logger.error("one batch took longer than %g s (engine.stuck_seconds): starting anew", seconds)
+            faulthandler.dump_traceback(all_threads=True)
+            os._exit(1)
+    faulthandler.cancel_dump_traceback_later()
 
 
 def _make(settings: Settings, address: str, loader: str) -> EngineServer:
