@@ -61,7 +61,8 @@ class EngineSettings:
     )
     cache_bytes: int = field(default=32 << 20, metadata={"help": "bytes of result cache; 0 turns it off"})
     stuck_seconds: float = field(
-        default=120.0, metadata={"help": "seconds one batch may take before the engine is replaced; 0 waits for ever"}
+        default=120.0,
+        metadata={"help": "seconds one batch may take before the engine is replaced; 0 waits for ever"},
     )
 
 

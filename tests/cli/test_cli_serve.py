@@ -52,6 +52,16 @@ def test_the_settings_and_where_they_come_from(run_json, monkeypatch: pytest.Mon
     assert told["server.host"]["origin"] == "default"
 
 
+def test_the_settings_are_shown_without_passwords(run, run_json, monkeypatch: pytest.MonkeyPatch):
+    url = "postgresql://me:secret@db.example/library"
+    monkeypatch.setenv("CHIASM_LIBRARY_DATABASE_URL", url)
+    code, settings = run_json("serve", "--print-settings")
+    assert code == 0
+    assert settings["library.database_url"]["value"] == "postgresql://me:***@db.example/library"
+    _, told, _ = run("serve", "--print-settings")
+    assert "secret" not in told
+
+
 def test_a_taken_port_is_told_before_anything_starts(run_json):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

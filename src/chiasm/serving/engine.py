@@ -161,8 +161,8 @@ def run_engine(
 def _watch(server: EngineServer, seconds: float, stop: threading.Event) -> None:
     """Wait for ``stop``; end the process, so that another takes its place, when one batch takes too long.
 
-    A computation that is stuck cannot be ended in any other way. While it holds the interpreter's lock not even
-    this thread runs: then the timer of ``faulthandler`` goes off, which does not need it.
+    A computation that is stuck cannot be ended in any other way. While it holds the interpreter's lock not
+    even this thread runs: then the timer of ``faulthandler`` goes off, which does not need it.
     """
     if not seconds:
         stop.wait()
