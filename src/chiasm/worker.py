@@ -22,13 +22,14 @@ from chiasm.serving.client import EngineClient
 from chiasm.serving.rpc import RpcServer
 from chiasm.settings import Settings
 from chiasm.stores import DataDirLock
-from chiasm.stores.opening import RESTORED_MARK, SAMPLE_MARK
+from chiasm.stores.opening import SAMPLE_MARK
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_STORE = "sample"
 ENGINE_POLL_SECONDS = 0.5
 HANDLER_THREADS = 8
+JOBS_AT_ONCE = 500
 
 
 def run_worker(settings: Settings, address: str, engine_address: str) -> None:
@@ -70,7 +71,7 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         jobs = stack.enter_context(JobsClient(kept.data_dir, kept.database_url))
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
-        resume_restored(library, jobs, settings.library.data_dir)
+        resume_orphans(library, jobs)
         stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))
         logger.info("the library in %s is ready", settings.library.data_dir)
         stopping.wait()
@@ -102,14 +103,18 @@ def add_sample(library: Library, jobs: JobsClient, data_dir: Path) -> None:
     mark.touch()
 
 
-def resume_restored(library: Library, jobs: JobsClient, data_dir: Path) -> None:
-    """Index what a backup caught between its upload and its indexing: backups hold no jobs."""
-    mark = data_dir / RESTORED_MARK
-    if not mark.exists():
-        return
+def resume_orphans(library: Library, jobs: JobsClient) -> None:
+    """Index what no job will: uploads that a kill caught just before their job, or that a backup brought."""
     for store, waiting in library.waiting().items():
-        jobs.submit(ADD_FILES, {"store": store, "file_ids": waiting}, key=f"restored:{store}")
-    mark.unlink()
+        orphans = dict.fromkeys(waiting)
+        offset = 0
+        while orphans and (page := jobs.list_jobs(limit=JOBS_AT_ONCE, offset=offset)):
+            for job in page:
+                for file_id in job.params["file_ids"] if job.name == ADD_FILES else ():
+                    orphans.pop(file_id, None)  # in work; or somebody cancelled it
+            offset += len(page)
+        if orphans:
+            jobs.submit(ADD_FILES, {"store": store, "file_ids": list(orphans)}, key=f"orphans:{store}")
 
 
 def _wait_for(engine: Embedder, stopping: threading.Event) -> bool:

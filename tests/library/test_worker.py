@@ -11,10 +11,10 @@ from library_fakes import settings_for
 
 from chiasm import worker
 from chiasm.errors import Overloaded, StoreError
+from chiasm.jobs import JobRecord
 from chiasm.library import Library, LibraryClient, connect
 from chiasm.serving.addresses import ipc_address, make_private_folder
 from chiasm.stores import DataDirLock, holder_of
-from chiasm.stores.opening import RESTORED_MARK
 
 HERE = Path(__file__).parent
 
@@ -96,6 +96,10 @@ class RecordingJobs:
 
     def __init__(self) -> None:
         self.submitted: list[tuple[str, str | list[str]]] = []
+        self.known: list[JobRecord] = []
+
+    def list_jobs(self, *, limit: int, offset: int) -> list[JobRecord]:
+        return self.known[offset : offset + limit]
 
     def submit(self, name: str, params: dict, *, key: str | None = None) -> None:
         self.submitted.append((name, params.get("folder") or params["file_ids"]))
@@ -114,18 +118,23 @@ def test_a_sample_library_that_was_deleted_stays_deleted(
     assert library.find_store("sample") is None
 
 
-def test_what_a_backup_caught_before_its_indexing_is_indexed_once(library: Library, tmp_path: Path) -> None:
+def test_what_no_job_will_index_is_found_at_the_start(library: Library) -> None:
     store = library.create_store("mine").store.id
     library.add_file(store, b"indexed already", "x.txt")
-    waiting = library.upload_file(b"not indexed yet", "y.txt").id
-    library.attach_files(store, [waiting])
+    in_work, cancelled, orphan = (
+        library.upload_file(text, "y.txt").id for text in (b"in work", b"cancelled", b"orphan")
+    )
+    library.attach_files(store, [in_work, cancelled, orphan])
     jobs = RecordingJobs()
-    worker.resume_restored(library, jobs, tmp_path)
-    assert jobs.submitted == []  # this library was never restored: its own jobs go on
-    (tmp_path / RESTORED_MARK).touch()
-    worker.resume_restored(library, jobs, tmp_path)
-    worker.resume_restored(library, jobs, tmp_path)
-    assert jobs.submitted == [("add_files", [waiting])]
+    jobs.known = [
+        JobRecord(id="1", name="index_folder", status="running", params={"store": store, "folder": "/x"}),
+        JobRecord(id="2", name="add_files", status="queued", params={"store": store, "file_ids": [in_work]}),
+        JobRecord(
+            id="3", name="add_files", status="cancelled", params={"store": store, "file_ids": [cancelled]}
+        ),
+    ]
+    worker.resume_orphans(library, jobs)
+    assert jobs.submitted == [("add_files", [orphan])]
 
 
 def test_without_a_sample_folder_there_is_no_sample_store(

@@ -219,6 +219,19 @@ def test_who_lost_the_lock_to_another_cannot_write_any_more(postgresql: PostgreS
     present.close()
 
 
+def test_after_a_restart_of_the_database_the_lock_is_taken_again(postgresql: PostgreSQL) -> None:
+    url = postgresql.new_database()
+    metadata = Metadata(url)
+    postgresql.restart()
+    metadata.create_store("after", {})
+    with pytest.raises(StoreError) as caught:
+        Metadata(url)
+    assert caught.value.code == "database_in_use"
+    assert metadata.create_store("still ours", {})
+    metadata.close()
+    Metadata(url).close()
+
+
 def test_a_value_that_a_database_cannot_keep_is_the_callers_mistake(postgresql: PostgreSQL) -> None:
     metadata = Metadata(postgresql.new_database())
     with pytest.raises(InvalidInput):

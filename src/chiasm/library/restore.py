@@ -17,7 +17,7 @@ from chiasm.settings import Settings
 from chiasm.stores import Files, FileStore, database_of, dump, open_files
 from chiasm.stores.database import Database
 from chiasm.stores.files import hash_file, sync_folder
-from chiasm.stores.opening import RESTORED_MARK, SAMPLE_MARK
+from chiasm.stores.opening import SAMPLE_MARK
 from chiasm.stores.trouble import unwritable
 
 
@@ -121,7 +121,6 @@ class _Staging:
         """Give the folder its name; a second call does nothing."""
         if not self._published:
             (self.folder / SAMPLE_MARK).touch()  # a library that comes back is not a new one
-            (self.folder / RESTORED_MARK).touch()
             sync_folder(self.folder)
             os.rename(self.folder, self._target)
             self._published = True

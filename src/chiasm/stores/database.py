@@ -51,7 +51,9 @@ def database_of(library: LibrarySettings) -> Path | str:
 
 def place_of(url: sa.URL) -> str:
     """What people know a database by, without its password."""
-    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string()
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.set(drivername="postgresql").render_as_string()
 
 
 class Database:

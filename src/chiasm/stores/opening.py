@@ -10,7 +10,6 @@ from chiasm.stores.files import Files, FileStore
 FILES = "files"
 CACHE = "cache"
 SAMPLE_MARK = "sample-added"  # so that a sample library that was deleted stays deleted
-RESTORED_MARK = "restored"  # until what a backup caught in the middle of its indexing is being indexed
 
 
 def open_files(

@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from chiasm.errors import StoreError
 from chiasm.stores.schema import meta
@@ -28,15 +29,14 @@ class Owner:
     """
 
     def __init__(self, engine: sa.Engine, place: str) -> None:
+        self._engine = engine
         self._place = place
         self._signature = json.dumps(
             {"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
         )
-        self._connection = engine.connect()
-        self._connection.detach()  # not the pool's: it is never given back
-        taken = self._connection.scalar(sa.select(sa.func.pg_try_advisory_lock(LOCK)))
-        self._connection.commit()
-        if not taken:
+        self._connection = _detached(engine)
+        self._lost = False
+        if not _taken(self._connection):
             holder = _told(self._connection)
             self.release()
             raise StoreError(
@@ -46,6 +46,8 @@ class Owner:
                 param="library.database_url",
                 code="database_in_use",
             )
+        # Where one connection has broken, that of the lock may have, too.
+        event.listen(engine, "invalidate", self._suspect)
 
     def sign(self, connection: sa.Connection) -> None:
         """Write down that it is us from here on."""
@@ -58,6 +60,8 @@ class Owner:
         Raises:
             StoreError: it is another's.
         """
+        if self._lost:
+            self._retake()
         query = sa.select(meta.c.value).where(meta.c.key == OWNER_KEY).with_for_update(read=True)
         if connection.scalar(query) != self._signature:
             raise StoreError(
@@ -71,6 +75,29 @@ class Owner:
         driver = self._connection.connection.dbapi_connection
         if driver is not None:
             driver.close()  # no last word to a server that may be away
+
+    def _suspect(self, *_what: object) -> None:
+        self._lost = True
+
+    def _retake(self) -> None:
+        """Take the lock again, unless it was not lost, or another has it: then the signature will tell."""
+        self.release()
+        self._connection = _detached(self._engine)
+        _taken(self._connection)
+        self._lost = False
+
+
+def _detached(engine: sa.Engine) -> sa.Connection:
+    """A connection that the pool does not get back."""
+    connection = engine.connect()
+    connection.detach()
+    return connection
+
+
+def _taken(connection: sa.Connection) -> bool:
+    found = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(LOCK)))
+    connection.commit()
+    return bool(found)
 
 
 def _told(connection: sa.Connection) -> str:
