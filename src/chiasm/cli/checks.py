@@ -3,13 +3,14 @@
 import os
 import platform
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from chiasm.errors import ChiasmError
+from chiasm.errors import ChiasmError, NotFound
 from chiasm.settings import Settings
 
 CORE = (
@@ -68,6 +69,7 @@ def run_checks(settings: Settings, *, clock: Callable[[], float] = time.perf_cou
     yield from packages()
     yield from tools()
     yield data_dir(settings.library.data_dir)
+    yield from elsewhere(settings)
     yield from model(settings, clock)
 
 
@@ -118,6 +120,30 @@ def data_dir(folder: Path) -> Check:
         advice_en="choose a folder that can be written and has room with --data-dir",
         advice_zh="请用 --data-dir 选择可写且空间充足的目录",
     )
+
+
+def elsewhere(settings: Settings) -> Iterator[Check]:
+    """Whether the database and the bucket answer, where the settings name them. Changes nothing."""
+    from chiasm.stores import open_files
+    from chiasm.stores.database import Database, place_of, url_of
+
+    library = settings.library
+    if library.database_url:
+        try:
+            place = place_of(url_of(library.database_url))
+            Database(library.database_url, own=False).close()
+            yield Check(name="database", found=place)
+        except NotFound:
+            yield Check(name="database", found=f"{place}, empty")
+        except ChiasmError as error:
+            yield Check(name="database", found="–", ok=False, advice_en=error.en, advice_zh=error.zh)
+    if library.files_url:
+        try:
+            with tempfile.TemporaryDirectory() as cache:
+                open_files(library, max_bytes=settings.limits.file_bytes, cache=Path(cache))
+            yield Check(name="files", found=library.files_url)
+        except ChiasmError as error:
+            yield Check(name="files", found="–", ok=False, advice_en=error.en, advice_zh=error.zh)
 
 
 def model(settings: Settings, clock: Callable[[], float]) -> Iterator[Check]:

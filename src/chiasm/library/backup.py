@@ -102,8 +102,8 @@ def back_up(
     """
     report = BackupReport()
     with (
-        _claimed(destination),
         closing(Database(database_of(settings.library), own=False)) as database,
+        _claimed(destination),
         _source(settings, destination) as source,
     ):
         former = read_manifest(destination) if (destination / MANIFEST).is_file() else None
@@ -121,6 +121,7 @@ def back_up(
                 damaged = lost
             report.manifest = _manifest(snapshot, lost, int(clock()))
             _write_manifest(destination, report.manifest)
+            report.kept = report.manifest.files - report.copied - report.linked
             report.removed = _tidy(destination, kept, snapshot)
         except OSError as error:
             raise unwritable(destination, error) from error
@@ -185,13 +186,11 @@ def _copy(
     source: Files, kept: FileStore, snapshot: _Snapshot, report: BackupReport, progress: Progress
 ) -> frozenset[str]:
     """Bring over what is not there yet; the contents that could not be had."""
-    report.copied = report.linked = report.kept = 0
     lost = set()
     total = len(snapshot.contents)
     for done, (sha256, size) in enumerate(snapshot.contents.items()):
         progress(done, total)
         if kept.has(sha256) and kept.path(sha256).stat().st_size == size:
-            report.kept += 1
             continue
         try:
             path = source.existing(sha256)
@@ -288,7 +287,7 @@ def _claimed(destination: Path) -> Iterator[None]:
         StoreError: it cannot be written.
     """
     try:
-        destination.mkdir(parents=True, exist_ok=True)
+        destination.mkdir(mode=0o700, parents=True, exist_ok=True)  # snippets are private, too
         mark = destination / MARK
         if not mark.exists() and any(destination.iterdir()):
             raise Conflict(

@@ -65,7 +65,7 @@ class Database:
         own: be the only writer; without it nothing is made, changed or written.
 
     Raises:
-        NotFound: without ``own``, no such file.
+        NotFound: without ``own``, nothing is there yet.
         StoreError: not a database of ours, made by a newer version, not writable, not reachable, or (with
             ``own``) another server's.
     """
@@ -74,11 +74,7 @@ class Database:
         url = url_of(database)
         self.place = place_of(url)
         if not own and isinstance(database, Path) and not database.is_file():
-            raise NotFound(
-                f"there is no library in {database.parent}",
-                f"{database.parent} 中没有资料库",
-                param="library.data_dir",
-            )
+            raise self._no_library()
         self._folder = folder or Path(url.database or "").parent
         self._engine = _engine(url)
         self._owner: Owner | None = None
@@ -124,7 +120,7 @@ class Database:
             raise self._other_version(found)
         if found != migrations.SCHEMA_VERSION:
             if not own:
-                raise self._other_version(found or 0)
+                raise self._other_version(found) if found else self._no_library()
             if found is not None:
                 self._keep_copy(found)
             with self._engine.begin() as connection:
@@ -155,6 +151,11 @@ class Database:
         except (OSError, sqlite3.Error) as error:
             partial.unlink(missing_ok=True)
             raise unwritable(self._folder, error if isinstance(error, OSError) else OSError(error)) from error
+
+    def _no_library(self) -> NotFound:
+        return NotFound(
+            f"there is no library in {self.place}", f"{self.place} 中没有资料库", param="library.data_dir"
+        )
 
     def _other_version(self, found: int) -> StoreError:
         newest = migrations.SCHEMA_VERSION
