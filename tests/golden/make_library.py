@@ -1,9 +1,8 @@
 """Make library-vN.sql: the database of a small library, as the checked-out code keeps it.
 
-A new schema version comes with the dump of the one before: check that code out, and run from the
-repository's root:
+Every schema version has one, made when it was new, and never again. Run from the repository's root:
 
-    python tests/golden/make_library.py 1
+    python tests/golden/make_library.py 2
 """
 
 import sqlite3

@@ -16,6 +16,7 @@ from chiasm.stores.database import Database
 from chiasm.stores.migrations import SCHEMA_VERSION, Migration
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+VERSIONS = range(1, SCHEMA_VERSION + 1)  # with the present one: tables do not change without a new version
 
 
 def old_library(folder: Path, version: int) -> Path:
@@ -37,8 +38,8 @@ def rows(path: Path, table: str) -> list[tuple]:
         return database.execute(f'SELECT * FROM "{table}"').fetchall()
 
 
-@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
-def test_a_library_of_each_older_version_can_be_used_and_a_copy_is_kept(tmp_path: Path, version: int) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_library_of_each_version_can_be_used_and_a_copy_is_kept(tmp_path: Path, version: int) -> None:
     path = old_library(tmp_path / "data", version)
     before = contents(path)
     with Library(settings_for(tmp_path / "data"), FakeEmbedder(), cutter) as library:
@@ -46,10 +47,13 @@ def test_a_library_of_each_older_version_can_be_used_and_a_copy_is_kept(tmp_path
         hit = library.search("mine", vector_of("red apple"), "text")[0]
         assert (hit.name, hit.attributes) == ("apple.txt", {"year": 2024, "good": True})
         library.add_file("mine", b"a new text", "new.txt")
-    assert contents(tmp_path / "data" / f"library-v{version}.sqlite") == before
+    kept = tmp_path / "data" / f"library-v{version}.sqlite"
+    assert kept.exists() == (version < SCHEMA_VERSION)
+    if kept.exists():
+        assert contents(kept) == before
 
 
-@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_migrated_database_has_the_tables_of_a_new_one(tmp_path: Path, version: int) -> None:
     path = old_library(tmp_path / "old", version)
     Metadata(path).close()

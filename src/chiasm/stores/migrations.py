@@ -1,9 +1,9 @@
 """How a database of an older version becomes one of the present version, one numbered step after another.
 
 A new version is a :class:`Migration` at the end of :data:`MIGRATIONS`, and the same change in
-:mod:`~chiasm.stores.schema` for databases that are new. It comes with the dump of a library of the version
-before (``tests/golden/make_library.py``), from which its test starts. Columns are only ever added, and may be
-null or have a default: that is what lets an older backup be restored.
+:mod:`~chiasm.stores.schema` for databases that are new. It comes with the dump of a library of that version
+(``tests/golden/make_library.py``), from which the tests of all later ones start. Columns are only ever added,
+and may be null or have a default: that is what lets an older backup be restored.
 """
 
 import secrets
