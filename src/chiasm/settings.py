@@ -74,6 +74,7 @@ class Limits:
     text_chars: int = field(default=100_000, metadata={"help": "characters of one text part"})
     file_bytes: int = field(default=256 << 20, metadata={"help": "bytes of one media file"})
     image_pixels: int = field(default=50_000_000, metadata={"help": "pixels of one picture"})
+    document_pages: int = field(default=1000, metadata={"help": "pages of one PDF"})
     media_seconds: float = field(default=7200.0, metadata={"help": "seconds of one recording or video"})
     request_media_seconds: float = field(
         default=300.0, metadata={"help": "seconds of one recording or video that is sent for a vector"}

@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,15 @@ def test_a_database_of_another_version_or_kind_is_refused(tmp_path: Path) -> Non
     (tmp_path / "noise.sqlite").write_bytes(b"this is no database at all" * 100)
     with pytest.raises(StoreError, match=r"noise\.sqlite"):
         Metadata(tmp_path / "noise.sqlite")
+
+
+def test_a_database_from_before_a_column_gets_it(tmp_path: Path) -> None:
+    path = tmp_path / "library.sqlite"
+    Metadata(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE segments DROP COLUMN page")
+    Metadata(path).close()
+    Metadata(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(segments)")]
+    assert columns.count("page") == 1

@@ -30,6 +30,7 @@ CORE = (
     "dbos",
     "pocketsphinx",
     "pypinyin",
+    "pypdfium2",
     "typer",
     "rich",
 )

@@ -37,6 +37,7 @@ class Piece:
     start: float | None = None
     end: float | None = None
     snippet: str | None = None
+    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +298,7 @@ def _settle(
                 start=piece.start,
                 end=piece.end,
                 snippet=piece.snippet,
+                page=piece.page,
             )
         yield from _if_complete(opened)
 

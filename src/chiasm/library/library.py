@@ -283,11 +283,11 @@ class Library(Catalogue):
         if not own or record.dimensions is None:
             return []
         chosen = np.unique(np.linspace(0, len(own) - 1, LIKE_VECTORS).round().astype(int))
-        ids = np.array([own[i].id for i in chosen], np.uint64)
-        vectors = np.concatenate([rows for _, rows in self._segments.vectors(ids, record.dimensions)])
+        modality_of = {own[i].id: own[i].modality for i in chosen}
+        parts = list(self._segments.vectors(np.array(list(modality_of), np.uint64), record.dimensions))
         query = Query(
-            vectors=vectors,
-            modality=own[0].modality,
+            vectors=np.concatenate([rows for _, rows in parts]),
+            modality=[modality_of[int(i)] for ids, _ in parts for i in ids],
             exclude=entry.file.id,
             **wanted,
         )

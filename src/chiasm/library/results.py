@@ -9,13 +9,14 @@ from chiasm.stores.records import Attribute
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A further place in the same file: characters of a text, seconds of sound and video."""
+    """A further place in the same file: characters of a text, seconds of sound and video; on a page."""
 
     start: float | None
     end: float | None
     snippet: str | None
     score: float
     cosine: float
+    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Hit:
         start, end: characters of a text, seconds of sound and video; ``None`` for a thing found whole.
         snippet: the passage, for text.
         score: calibrated probability of relevance, in (0, 1).
+        page: of a PDF, from 1; characters then count within it.
         others: further places in the same file, best first.
     """
 
@@ -43,6 +45,7 @@ class Hit:
     attributes: Mapping[str, Attribute]
     item_id: str | None
     segment_id: int
+    page: int | None = None
     others: tuple[Span, ...] = ()
 
 

@@ -190,11 +190,13 @@ def _hit(entry: EntryRecord, found: list[_Found]) -> Hit:
         score=first.candidate.score,
         cosine=first.candidate.cosine,
         segment_id=segment.id,
+        page=segment.page,
         others=tuple(
             Span(
                 start=other.segment.start,
                 end=other.segment.end,
                 snippet=other.segment.snippet,
+                page=other.segment.page,
                 score=other.candidate.score,
                 cosine=other.candidate.cosine,
             )

@@ -1,14 +1,18 @@
 """Untrusted bytes → the objects of ``chiasm.modality``: sniff, fetch, decode, bounded. No torch."""
 
 from chiasm.media.decode import MediaInfo, decode, decode_text, probe
+from chiasm.media.documents import page_picture
 from chiasm.media.fetch import fetch, from_base64
 from chiasm.media.image import decode_image
 from chiasm.media.part import item_of_value, part_of
+from chiasm.media.pdf import DocumentPage, pdf_pages
 from chiasm.media.segments import Segment, segments
 from chiasm.media.thumbnail import thumbnail
-from chiasm.media.types import MediaType, sniff
+from chiasm.media.types import PDF, MediaType, sniff
 
 __all__ = [
+    "PDF",
+    "DocumentPage",
     "MediaInfo",
     "MediaType",
     "Segment",
@@ -18,7 +22,9 @@ __all__ = [
     "fetch",
     "from_base64",
     "item_of_value",
+    "page_picture",
     "part_of",
+    "pdf_pages",
     "probe",
     "segments",
     "sniff",

@@ -19,6 +19,7 @@ class MediaType:
 
 
 TEXT = MediaType(Modality.TEXT, "text/plain", ".txt")
+PDF = MediaType(Modality.TEXT, "application/pdf", ".pdf")
 PNG = MediaType(Modality.IMAGE, "image/png", ".png")
 JPEG = MediaType(Modality.IMAGE, "image/jpeg", ".jpg")
 GIF = MediaType(Modality.IMAGE, "image/gif", ".gif")
@@ -41,6 +42,9 @@ MKV = MediaType(Modality.VIDEO, "video/x-matroska", ".mkv")
 AVI = MediaType(Modality.VIDEO, "video/x-msvideo", ".avi")
 OGV = MediaType(Modality.VIDEO, "video/ogg", ".ogv")
 
+DOCUMENTS = (PDF,)
+"""Text with pictures in it: no plain text, whatever their modality says."""
+
 SOUND_ONLY = {MP4: M4A, MOV: M4A, WEBM: WEBM_AUDIO, MKV: MKA, OGV: OGG}
 """What a video container is when it holds no pictures."""
 
@@ -52,12 +56,12 @@ _MAGIC: tuple[tuple[bytes, MediaType], ...] = (
     (b"BM", BMP),
     (b"fLaC", FLAC),
     (b"ID3", MP3),
+    (b"%PDF-", PDF),
 )
 _RIFF = {b"WAVE": WAV, b"WEBP": WEBP, b"AVI ": AVI}
 _QUICKTIME_ATOMS = {b"moov", b"mdat", b"wide", b"free", b"skip"}
 _STILL_BRANDS = {b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"jp2 ", b"crx "}
 _KNOWN_BUT_REFUSED: tuple[tuple[bytes, str], ...] = (
-    (b"%PDF", "PDF"),
     (b"PK\x03\x04", "ZIP"),
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
@@ -147,7 +151,7 @@ def _unknown(head: bytes) -> UnsupportedMedia:
     got_en, got_zh = (name, f" {name}") if name else ("bytes of an unknown kind", "未知类型的数据")
     return UnsupportedMedia(
         "expected a picture (PNG, JPEG, GIF, WebP, BMP, AVIF), sound (WAV, FLAC, Ogg, MP3, AAC, M4A, AIFF), "
-        f"video (MP4, MOV, WebM, MKV, AVI) or UTF-8 text, got {got_en}",
+        f"video (MP4, MOV, WebM, MKV, AVI), a document (PDF) or UTF-8 text, got {got_en}",
         "应为图片（PNG、JPEG、GIF、WebP、BMP、AVIF）、音频（WAV、FLAC、Ogg、MP3、AAC、M4A、AIFF）、"
-        f"视频（MP4、MOV、WebM、MKV、AVI）或 UTF-8 文本，实际为{got_zh}",
+        f"视频（MP4、MOV、WebM、MKV、AVI）、文档（PDF）或 UTF-8 文本，实际为{got_zh}",
     )

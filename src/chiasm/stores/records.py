@@ -73,7 +73,8 @@ class EntryRecord:
 @dataclass(frozen=True, kw_only=True)
 class SegmentRecord:
     """A searchable part of a file: characters ``start`` to ``end`` of a text, seconds of sound and video;
-    both ``None`` for a thing that is indexed whole."""
+    both ``None`` for a thing that is indexed whole. ``page`` of a document, from 1: characters count
+    within it."""
 
     id: int
     file_id: str
@@ -82,6 +83,7 @@ class SegmentRecord:
     start: float | None
     end: float | None
     snippet: str | None
+    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +95,7 @@ class NewSegment:
     start: float | None = None
     end: float | None = None
     snippet: str | None = None
+    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,7 @@ segments = sa.Table(
     sa.Column("start", sa.Float),
     sa.Column("end", sa.Float),
     sa.Column("snippet", sa.Text),
+    sa.Column("page", sa.Integer),
     sa.Column("revision", sa.Text, nullable=False),
     sa.Column("vector", sa.LargeBinary, nullable=False),  # float16, little-endian
     sa.ForeignKeyConstraint(
@@ -104,6 +105,7 @@ def open_database(path: Path) -> sa.Engine:
     try:
         with engine.begin() as connection:
             tables.create_all(connection)
+            _add_missing_columns(connection)
             connection.execute(
                 sa.text("INSERT OR IGNORE INTO meta VALUES ('schema', :v)"), {"v": str(SCHEMA_VERSION)}
             )
@@ -121,6 +123,19 @@ def open_database(path: Path) -> sa.Engine:
             f"{path} 的结构版本应为 {SCHEMA_VERSION}，实际为 {found}；请使用创建它的 chiasm 版本",
         )
     return engine
+
+
+def _add_missing_columns(connection: sa.Connection) -> None:
+    """Columns that a database of this schema version may lack because they came later. They may be empty, so
+    that a chiasm that does not know them goes on with the same database."""
+    looking = sa.inspect(connection)
+    for table in tables.sorted_tables:
+        present = {column["name"] for column in looking.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                assert column.nullable
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:

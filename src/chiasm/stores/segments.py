@@ -119,6 +119,7 @@ class Segments:
                 start=row.start,
                 end=row.end,
                 snippet=row.snippet,
+                page=row.page,
             )
             for row in found
         ]
@@ -305,6 +306,7 @@ def _insert_segments(
                     "start": segment.start,
                     "end": segment.end,
                     "snippet": segment.snippet,
+                    "page": segment.page,
                     "revision": revision,
                     "vector": rows.to_blob(segment.vector),
                 }

@@ -69,6 +69,8 @@ def hit_object(hit: Hit) -> dict[str, Any]:
     location = f"/v1/files/{hit.file_id}"
     visible = hit.modality in {"image", "audio", "video"}
     at = f"?at={hit.start:g}" if hit.modality in {"audio", "video"} and hit.start is not None else ""
+    if hit.page is not None:
+        visible, at = True, f"?page={hit.page}"
     return {
         "file_id": hit.file_id,
         "filename": hit.name,
@@ -82,10 +84,18 @@ def hit_object(hit: Hit) -> dict[str, Any]:
             "thumbnail_url": f"{location}/thumbnail{at}" if visible else None,
             "start": hit.start,
             "end": hit.end,
+            "page": hit.page,
             "cosine": hit.cosine,
             "item_id": hit.item_id,
             "others": [
-                {"start": s.start, "end": s.end, "text": s.snippet, "score": s.score, "cosine": s.cosine}
+                {
+                    "start": s.start,
+                    "end": s.end,
+                    "page": s.page,
+                    "text": s.snippet,
+                    "score": s.score,
+                    "cosine": s.cosine,
+                }
                 for s in hit.others
             ],
         },

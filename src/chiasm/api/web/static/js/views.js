@@ -14,7 +14,7 @@ export function viewOf(thing) {
 }
 
 const VIEWS = {
-  text: (thing) => [passage(thing)],
+  text: (thing) => (thing.page ? [picture(thing, thing.name), ...(thing.snippet ? [passage(thing)] : [])] : [passage(thing)]),
   image: (thing) => [picture(thing, thing.name)],
   audio: (thing) => [make("div", { class: "wave" }, picture(thing, "")), player("audio", thing)],
   video: (thing) => [player("video", thing)],
@@ -45,7 +45,7 @@ function picture(thing, alt) {
   const image = make("img", { alt, loading: "lazy", decoding: "async" });
   image.addEventListener("error", () => image.replaceWith(make("p", { class: "passage faint" }, t("card.no_preview"))), { once: true });
   image.addEventListener("load", () => (image.dataset.loaded = ""), { once: true });
-  image.src = thumbnailOf(thing.id, thing.start);
+  image.src = thumbnailOf(thing.id, thing.start, thing.page);
   return image;
 }
 
