@@ -1,6 +1,8 @@
 """Documents written by hand: small enough to read, and to break on purpose."""
 
-from collections.abc import Sequence
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
 
 FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
 
@@ -55,3 +57,52 @@ def encrypted() -> bytes:
     return assembled(
         objects, b"/Encrypt 3 0 R /ID [<00112233445566778899aabbccddeeff> <00112233445566778899aabbccddeeff>]"
     )
+
+
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+DRAWING = "http://schemas.openxmlformats.org/drawingml/2006/main"
+LINKS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+
+
+def docx(
+    body: str, pictures: Mapping[str, bytes] | None = None, *, before: str = "", **parts: bytes
+) -> bytes:
+    """A Word document.
+
+    Args:
+        body: what stands in ``w:body``.
+        pictures: files by the link that leads to them.
+        before: what stands before the root element.
+        parts: ``document``, ``styles`` or ``relations`` as a whole.
+    """
+    names = {link: f"media/{link}.bin" for link in pictures or {}}
+    relations = "".join(f'<Relationship Id="{link}" Target="{name}"/>' for link, name in names.items())
+    root = f'<w:document xmlns:w="{WORD}" xmlns:a="{DRAWING}" xmlns:r="{LINKS}" xmlns:mc="urn:mc">'
+    style = '<w:style w:styleId="1"><w:name w:val="heading 1"/></w:style>'
+    files = {
+        "[Content_Types].xml": b"<Types/>",
+        "word/document.xml": parts.get(
+            "document", f"{before}{root}<w:body>{body}</w:body></w:document>".encode()
+        ),
+        "word/styles.xml": parts.get("styles", f'<w:styles xmlns:w="{WORD}">{style}</w:styles>'.encode()),
+        "word/_rels/document.xml.rels": parts.get(
+            "relations", f"<Relationships>{relations}</Relationships>".encode()
+        ),
+        **{f"word/{name}": (pictures or {})[link] for link, name in names.items()},
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def paragraph(text: str, style: str = "") -> str:
+    """A paragraph of a Word document."""
+    properties = f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>' if style else ""
+    return f"<w:p>{properties}<w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def placed(link: str) -> str:
+    """A paragraph with the embedded picture ``link``."""
+    return f'<w:p><w:r><w:drawing><a:blip r:embed="{link}"/></w:drawing></w:r></w:p>'

@@ -8,7 +8,7 @@ from api_fakes import picture, settings_for, sound, video
 from PIL import Image as Pillow
 
 from chiasm.settings import Limits
-from document_files import pdf
+from document_files import docx, paragraph, pdf, placed
 
 
 def upload(client, data: bytes, name: str = "a.png", **fields):
@@ -187,6 +187,16 @@ def test_thumbnails_of_the_pages_of_a_document(client):
     content = client.get(f"/v1/files/{file_id}/content", buffered=True)
     assert content.mimetype == "application/pdf"
     assert content.headers["Content-Disposition"].startswith("attachment")
+
+
+def test_thumbnails_of_the_pictures_in_a_document(client):
+    body = placed("a") + paragraph("between") + placed("b")
+    file_id = kept(client, docx(body, {"a": picture("red"), "b": picture("blue")}), "x.docx")
+    seen = [client.get(f"/v1/files/{file_id}/thumbnail{query}") for query in ("", "?at=0", "?at=9")]
+    assert [dominant(response.data) for response in seen] == [0, 0, 2]
+    assert client.get(f"/v1/files/{file_id}/thumbnail?page=1").status_code == 400
+    wordy = kept(client, docx(paragraph("words")), "y.docx")
+    assert client.get(f"/v1/files/{wordy}/thumbnail").status_code == 400
 
 
 def test_a_thumbnail_that_is_known_is_not_made_again(client):

@@ -15,7 +15,7 @@ from chiasm.library import open_library
 from chiasm.library.cutting import MediaCutter
 from chiasm.preprocess import Preprocessor
 from chiasm.settings import LibrarySettings, Limits, Settings
-from document_files import pdf
+from document_files import docx, paragraph, pdf, placed
 
 
 @pytest.fixture
@@ -74,6 +74,17 @@ def test_a_pdf_is_the_passages_and_the_picture_of_each_page(cutter: MediaCutter,
     second = pieces[2]
     assert (second.snippet, second.start, second.end) == ("Apples are red and round.", 0, 25)
     assert len(second.item.parts[0].arrays["token_ids"]) > 25, "the title goes with later pages"
+
+
+def test_a_word_document_is_its_passages_and_the_pictures_in_it(cutter: MediaCutter, tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40), (200, 30, 30)).save(tmp_path / "a.png")
+    body = paragraph("On apples", "1") + placed("a") + paragraph("Apples are red and round, mostly.")
+    (tmp_path / "x.docx").write_bytes(docx(body, {"a": (tmp_path / "a.png").read_bytes()}))
+    cut = cutter(tmp_path / "x.docx")
+    pieces = list(cut.pieces)
+    assert cut.modality == "text"
+    assert [piece.modality for piece in pieces] == ["text", "text", "image"]
+    assert (pieces[0].snippet, pieces[2].start) == ("# On apples", len("# On apples\n\n"))
 
 
 def test_what_is_found_in_a_pdf_names_its_page(tmp_path: Path) -> None:

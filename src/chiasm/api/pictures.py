@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from chiasm.errors import InvalidInput
-from chiasm.media import PDF, decode, page_picture, probe, segments, thumbnail
+from chiasm.media import DOCX, PDF, decode, docx_picture, page_picture, probe, segments, thumbnail
 from chiasm.modality import Modality, Part, Video
 from chiasm.settings import Limits
 
@@ -15,8 +15,9 @@ def picture_at(path: Path, limits: Limits, side: int, at: float | None, page: in
     """WebP of at most ``side`` x ``side`` pixels.
 
     Args:
-        path: a picture, sound, video or PDF.
-        at: seconds from the start; ``None`` for the beginning of a sound and an early frame of a video.
+        path: a picture, sound, video or document.
+        at: seconds from the start; ``None`` for the beginning of a sound and an early frame of a video. Of a
+            Word document, the character at which the picture stands; ``None`` for its first.
         page: of a PDF, from 1; ``None`` for the first.
 
     Raises:
@@ -27,6 +28,8 @@ def picture_at(path: Path, limits: Limits, side: int, at: float | None, page: in
     info = probe(path, limits)
     if info.type == PDF:
         return thumbnail(page_picture(path, limits, page or 1, side=side), side)
+    if info.type == DOCX and page is None:
+        return thumbnail(docx_picture(path, limits, at=at), side)
     if page is not None:
         raise InvalidInput(
             f"expected a PDF to have a page {page}, got {info.type.mime}",

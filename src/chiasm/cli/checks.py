@@ -20,6 +20,7 @@ CORE = (
     "pillow",
     "av",
     "soxr",
+    "defusedxml",
     "flask",
     "granian",
     "pydantic",

@@ -1,5 +1,5 @@
 """A file → the pieces that get vectors: passages of a text, a picture whole, stretches of sound and video,
-each page of a PDF as passages and as a picture."""
+each page of a PDF as passages and as a picture, the passages of a Word document and the pictures in it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chiasm.library.indexing import Cut, Piece
 from chiasm.library.passages import passages, title_of
-from chiasm.media import PDF, decode, pdf_pages, segments, sniff
+from chiasm.media import DOCX, PDF, decode, decoded_pictures, pdf_pages, read_docx, segments, sniff
 from chiasm.modality import Modality, Part, Text, item_of
 from chiasm.preprocess import Preprocessor
 from chiasm.settings import Limits, Settings
@@ -35,6 +35,8 @@ class MediaCutter:
             kind = sniff(opened.read(HEAD_BYTES))
         if kind == PDF:
             pieces = self._pages(path)
+        elif kind == DOCX:
+            pieces = self._document(path)
         elif kind.modality is Modality.TEXT:
             pieces = self._text(path)
         elif kind.modality is Modality.IMAGE:
@@ -74,11 +76,22 @@ class MediaCutter:
             if page.picture is not None:
                 yield self._picture(page.picture, page=page.number)
 
+    def _document(self, path: Path) -> Iterator[Piece]:
+        document = read_docx(path, self._limits)
+        yield from self._passages(document.text, title_of(document.text))
+        for position, picture in decoded_pictures(path, self._limits, document):
+            yield self._picture(picture, start=position)
+
     def _whole(self, path: Path) -> Iterator[Piece]:
         yield self._picture(decode(path, self._limits, expect=Modality.IMAGE))
 
-    def _picture(self, part: Part, *, page: int | None = None) -> Piece:
-        return Piece(modality=part.modality.value, item=self._preprocessor.prepare(item_of(part)), page=page)
+    def _picture(self, part: Part, *, page: int | None = None, start: float | None = None) -> Piece:
+        return Piece(
+            modality=part.modality.value,
+            item=self._preprocessor.prepare(item_of(part)),
+            page=page,
+            start=start,
+        )
 
     def _stretches(self, path: Path) -> Iterator[Piece]:
         for segment in segments(path, self._limits, self._library.segment_seconds):

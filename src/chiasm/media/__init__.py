@@ -1,24 +1,29 @@
 """Untrusted bytes → the objects of ``chiasm.modality``: sniff, fetch, decode, bounded. No torch."""
 
 from chiasm.media.decode import MediaInfo, decode, decode_text, probe
-from chiasm.media.documents import page_picture
+from chiasm.media.documents import decoded_pictures, docx_picture, page_picture
+from chiasm.media.docx import Docx, read_docx
 from chiasm.media.fetch import fetch, from_base64
 from chiasm.media.image import decode_image
 from chiasm.media.part import item_of_value, part_of
 from chiasm.media.pdf import DocumentPage, pdf_pages
 from chiasm.media.segments import Segment, segments
 from chiasm.media.thumbnail import thumbnail
-from chiasm.media.types import PDF, MediaType, sniff
+from chiasm.media.types import DOCX, PDF, MediaType, sniff
 
 __all__ = [
+    "DOCX",
     "PDF",
     "DocumentPage",
+    "Docx",
     "MediaInfo",
     "MediaType",
     "Segment",
     "decode",
     "decode_image",
     "decode_text",
+    "decoded_pictures",
+    "docx_picture",
     "fetch",
     "from_base64",
     "item_of_value",
@@ -26,6 +31,7 @@ __all__ = [
     "part_of",
     "pdf_pages",
     "probe",
+    "read_docx",
     "segments",
     "sniff",
     "thumbnail",

@@ -53,7 +53,7 @@ def decode(
     kind = sniff(head_of(data, limits))
     if kind in DOCUMENTS:
         _check_expected(kind, expect)
-        return document_part(data, limits)
+        return document_part(data, kind, limits)
     if kind.modality is Modality.TEXT:
         _check_expected(kind, expect)
         return decode_text(bytes_of(data, limits), limits)

@@ -68,7 +68,7 @@ def hit_object(hit: Hit) -> dict[str, Any]:
     """OpenAI's search result; ``media`` says what and where."""
     location = f"/v1/files/{hit.file_id}"
     visible = hit.modality in {"image", "audio", "video"}
-    at = f"?at={hit.start:g}" if hit.modality in {"audio", "video"} and hit.start is not None else ""
+    at = f"?at={hit.start:g}" if visible and hit.start is not None else ""
     if hit.page is not None:
         visible, at = True, f"?page={hit.page}"
     return {

@@ -20,6 +20,7 @@ export function thingOfHit(hit) {
     cosine: media.cosine,
     snippet: hit.content.map((part) => part.text).join("\n"),
     start: timed ? (media.start ?? undefined) : undefined,
+    at: kind === "text" ? undefined : (media.start ?? undefined), // where its picture is: seconds, or characters of a document
     page: media.page ?? undefined, // of a document; its picture then stands for it
     moments: timed ? media.others.map((other) => other.start).filter(Number.isFinite) : [],
   };
@@ -35,6 +36,7 @@ export function thingOfEntry(entry) {
     status: entry.status,
     problem: entry.last_error?.message,
     page: entry.mime === PDF ? 1 : undefined,
+    packed: entry.mime !== PDF && entry.mime?.startsWith("application/"), // its bytes are nothing to read
     moments: [],
   };
 }
