@@ -7,7 +7,17 @@ from pathlib import Path
 
 from chiasm.library.indexing import Cut, Piece
 from chiasm.library.passages import passages, title_of
-from chiasm.media import DOCX, PDF, decode, decoded_pictures, pdf_pages, read_docx, segments, sniff
+from chiasm.media import (
+    DOCX,
+    PDF,
+    decode,
+    decoded_pictures,
+    pdf_pages,
+    photo_facts,
+    read_docx,
+    segments,
+    sniff,
+)
 from chiasm.modality import Modality, Part, Text, item_of
 from chiasm.preprocess import Preprocessor
 from chiasm.settings import Limits, Settings
@@ -43,7 +53,8 @@ class MediaCutter:
             pieces = self._whole(path)
         else:
             pieces = self._stretches(path)
-        return Cut(modality=kind.modality.value, mime=kind.mime, pieces=pieces)
+        facts = photo_facts(path) if kind.modality is Modality.IMAGE else {}
+        return Cut(modality=kind.modality.value, mime=kind.mime, pieces=pieces, attributes=facts)
 
     def _text(self, path: Path) -> Iterator[Piece]:
         part = decode(path, self._text_limits, expect=Modality.TEXT)

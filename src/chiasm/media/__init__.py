@@ -3,6 +3,7 @@
 from chiasm.media.decode import MediaInfo, decode, decode_text, probe
 from chiasm.media.documents import decoded_pictures, docx_picture, page_picture
 from chiasm.media.docx import Docx, read_docx
+from chiasm.media.exif import photo_facts
 from chiasm.media.fetch import fetch, from_base64
 from chiasm.media.image import decode_image
 from chiasm.media.part import item_of_value, part_of
@@ -30,6 +31,7 @@ __all__ = [
     "page_picture",
     "part_of",
     "pdf_pages",
+    "photo_facts",
     "probe",
     "read_docx",
     "segments",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+MAX_ATTRIBUTES = 16  # of a file in a store, as OpenAI has it
 Attribute = str | int | float | bool
 FileMode = Literal["copy", "reference", "item"]
 Status = Literal["in_progress", "completed", "failed"]

@@ -12,7 +12,15 @@ from chiasm.errors import Conflict
 from chiasm.stores import rows
 from chiasm.stores.filters import compile_filter
 from chiasm.stores.metadata import Metadata, drop_unused
-from chiasm.stores.records import Attribute, EntryRecord, FileRecord, NewSegment, Problem, SegmentRecord
+from chiasm.stores.records import (
+    MAX_ATTRIBUTES,
+    Attribute,
+    EntryRecord,
+    FileRecord,
+    NewSegment,
+    Problem,
+    SegmentRecord,
+)
 from chiasm.stores.schema import entries, files, segments, stores
 
 READ_AT_ONCE = 500
@@ -20,12 +28,14 @@ READ_AT_ONCE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Indexed:
-    """A file whose indexing came to an end: with segments, or with a problem."""
+    """A file whose indexing came to an end: with segments, or with a problem. ``found`` are attributes that
+    the file states itself: those that people have set win."""
 
     file: FileRecord
     segments: Sequence[NewSegment] = ()
     problem: Problem | None = None
     attributes: Mapping[str, Attribute] | None = None  # None: those that the entry has
+    found: Mapping[str, Attribute] = field(default_factory=dict)
     folder: str | None = None
     item_id: str | None = None
 
@@ -240,7 +250,7 @@ def _upsert_entries(
     new = [
         {
             **_entry_values(one),
-            "attributes": dict(one.attributes or {}),
+            "attributes": _with_found(one.attributes or {}, one.found),
             "store_id": store_id,
             "file_id": one.file.id,
             "created_at": now,
@@ -253,11 +263,21 @@ def _upsert_entries(
     for one in indexed:
         if one.file.id in known:
             values = _entry_values(one)
-            if one.attributes is not None:
-                values["attributes"] = dict(one.attributes)
             of_entry = sa.and_(entries.c.store_id == store_id, entries.c.file_id == one.file.id)
+            given = one.attributes
+            if given is None and one.found:
+                given = connection.scalar(sa.select(entries.c.attributes).where(of_entry)) or {}
+            if given is not None:
+                values["attributes"] = _with_found(given, one.found)
             connection.execute(sa.update(entries).where(of_entry).values(values))
     return [file_id for file_id in ids if file_id in known]
+
+
+def _with_found(given: Mapping[str, Attribute], found: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    """What people have set, then what the file states, as long as there is room."""
+    room = max(0, MAX_ATTRIBUTES - len(given))
+    added = [(name, value) for name, value in found.items() if name not in given][:room]
+    return {**given, **dict(added)}
 
 
 def _entry_values(one: Indexed) -> dict[str, Any]:
