@@ -149,6 +149,7 @@ def _lines(hits: list[Any]) -> Text:
         lines.append(f"{hit.score:4.0%}  {hit.modality:5}  {hit.path or hit.name}" + (place and f"  {place}"))
         if hit.snippet:
             lines.append(f"{'':13}{_short(hit.snippet)}")
+        lines += [f"{'':13}≈ {twin.path or twin.name}" for twin in hit.duplicates]
     return Text("\n".join(lines))
 
 

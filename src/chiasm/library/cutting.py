@@ -14,11 +14,13 @@ from chiasm.media import (
     decoded_pictures,
     pdf_pages,
     photo_facts,
+    picture_fingerprint,
     read_docx,
     segments,
     sniff,
+    text_fingerprint,
 )
-from chiasm.modality import Modality, Part, Text, item_of
+from chiasm.modality import Image, Modality, Part, Text, item_of
 from chiasm.preprocess import Preprocessor
 from chiasm.settings import Limits, Settings
 
@@ -76,6 +78,7 @@ class MediaCutter:
                 end=passage.end,
                 snippet=passage.text,
                 page=page,
+                fingerprint=text_fingerprint(passage.text),
             )
 
     def _pages(self, path: Path) -> Iterator[Piece]:
@@ -102,6 +105,7 @@ class MediaCutter:
             item=self._preprocessor.prepare(item_of(part)),
             page=page,
             start=start,
+            fingerprint=picture_fingerprint(part) if isinstance(part, Image) else None,
         )
 
     def _stretches(self, path: Path) -> Iterator[Piece]:

@@ -38,6 +38,7 @@ class Piece:
     end: float | None = None
     snippet: str | None = None
     page: int | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,6 +308,7 @@ def _settle(
                 end=piece.end,
                 snippet=piece.snippet,
                 page=piece.page,
+                fingerprint=piece.fingerprint,
             )
         yield from _if_complete(opened)
 

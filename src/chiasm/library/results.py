@@ -20,6 +20,19 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Duplicate:
+    """Another file that is nearly the same as a hit, at its best place."""
+
+    file_id: str
+    name: str
+    path: str | None
+    item_id: str | None
+    score: float
+    cosine: float
+    page: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hit:
     """A file that was found, at its best place.
 
@@ -30,6 +43,7 @@ class Hit:
         score: calibrated probability of relevance, in (0, 1).
         page: of a PDF, from 1; characters then count within it.
         others: further places in the same file, best first.
+        duplicates: files that show or say nearly the same, best first.
     """
 
     file_id: str
@@ -47,6 +61,7 @@ class Hit:
     segment_id: int
     page: int | None = None
     others: tuple[Span, ...] = ()
+    duplicates: tuple[Duplicate, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

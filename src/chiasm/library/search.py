@@ -1,21 +1,23 @@
 """One query, all modalities: a lookup in each modality's index, merged by calibrated probability."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chiasm.library.duplicates import grouped
 from chiasm.library.query import MODALITIES, Query
 from chiasm.library.ranking import score, spread
 from chiasm.library.relevance import KINDS, Calibration, kind_of
-from chiasm.library.results import Hit, Span
+from chiasm.library.results import Duplicate, Hit, Span
 from chiasm.stores import EntryRecord, SegmentRecord, Segments, StoreRecord, VectorIndex, other_revision
 from chiasm.stores.vectors import Match
 
 MAX_CANDIDATES = 8192  # of one modality: how far the search for `limit` different files may go
 FURTHER_SPANS = 5
+MOST_DUPLICATES = 20
 
 
 class IndexSource(Protocol):
@@ -46,6 +48,9 @@ class _Place:
 class _Found:
     candidate: _Candidate
     segment: SegmentRecord
+
+
+_File = list[_Found]  # the places that were found in a file, best first
 
 
 class Searcher:
@@ -94,8 +99,9 @@ class Searcher:
         while True:
             found = [self._lookup(query, vectors, place, count, calibration) for place in places]
             files = self._files(query, [c for candidates, _ in found for c in candidates])
-            if len(files) >= query.depth or not any(more for _, more in found) or count >= MAX_CANDIDATES:
-                return self._hits(store, query, files)
+            groups = self._groups(store, query, files)
+            if len(groups) >= query.depth or not any(more for _, more in found) or count >= MAX_CANDIDATES:
+                return self._hits(store, query, groups)
             count *= 4  # long files filled the places: look further for other files
 
     def _lookup(
@@ -137,7 +143,7 @@ class Searcher:
         rows = np.concatenate([found for _, found in parts])
         return np.concatenate([ids for ids, _ in parts]), vectors @ rows.T
 
-    def _files(self, query: Query, candidates: list[_Candidate]) -> list[list[_Found]]:
+    def _files(self, query: Query, candidates: list[_Candidate]) -> list[_File]:
         """The places that were found in each file, best first; of the files, too."""
         candidates.sort(key=lambda c: (-c.score, -c.cosine, c.segment_id))
         records = self._segments.records([c.segment_id for c in candidates])
@@ -148,34 +154,51 @@ class Searcher:
                 continue
             if candidate.kind == kind_of(segment.modality, segment.snippet):
                 by_file.setdefault(segment.file_id, []).append(_Found(candidate, segment))
-        return list(by_file.values())[: query.depth]
+        return list(by_file.values())
 
-    def _hits(self, store: StoreRecord, query: Query, files: list[list[_Found]]) -> list[Hit]:
+    def _groups(self, store: StoreRecord, query: Query, files: list[_File]) -> list[list[_File]]:
+        """The files, those that are nearly the same together; as many groups as the query needs."""
+        if not query.group_duplicates:
+            return [[file] for file in files[: query.depth]]
+        segments = [first.segment for first, *_ in files]
+        vectors = self._vectors(store, [s for s in segments if s.fingerprint])
+        return [[files[i] for i in group] for group in grouped(segments, vectors, most=query.depth)]
+
+    def _hits(self, store: StoreRecord, query: Query, groups: list[list[_File]]) -> list[Hit]:
         if query.diversity:
-            files = self._spread(store, query, files)
-        page = files[query.offset : query.offset + query.limit]
-        entries = self._segments.owners(store.id, [first.segment.file_id for first, *_ in page])
+            groups = self._spread(store, query, groups)
+        page = [group[: 1 + MOST_DUPLICATES] for group in groups[query.offset : query.offset + query.limit]]
+        entries: dict[str, EntryRecord] = {}
+        for group in page:
+            entries |= self._segments.owners(store.id, [first.segment.file_id for first, *_ in group])
         # one that is not among the entries was removed just now
-        return [_hit(entries[f[0].segment.file_id], f) for f in page if f[0].segment.file_id in entries]
+        present = [[file for file in group if file[0].segment.file_id in entries] for group in page]
+        return [_hit(entries, group) for group in present if group]
 
-    def _spread(self, store: StoreRecord, query: Query, files: list[list[_Found]]) -> list[list[_Found]]:
-        ids = np.array([first.segment.id for first, *_ in files], np.uint64)
-        vectors = {
+    def _spread(self, store: StoreRecord, query: Query, groups: list[list[_File]]) -> list[list[_File]]:
+        vectors = self._vectors(store, [group[0][0].segment for group in groups])
+        groups = [group for group in groups if group[0][0].segment.id in vectors]
+        if not groups:
+            return groups
+        rows = np.stack([vectors[group[0][0].segment.id] for group in groups])
+        order = spread([group[0][0].candidate.score for group in groups], rows, query.diversity)
+        return [groups[i] for i in order]
+
+    def _vectors(
+        self, store: StoreRecord, segments: Sequence[SegmentRecord]
+    ) -> dict[int, NDArray[np.float32]]:
+        ids = np.array([segment.id for segment in segments], np.uint64)
+        return {
             int(i): row
             for keys, rows in self._segments.vectors(ids, store.dimensions or 0)
             for i, row in zip(keys, rows, strict=True)
         }
-        files = [found for found in files if found[0].segment.id in vectors]
-        if not files:
-            return files
-        rows = np.stack([vectors[first.segment.id] for first, *_ in files])
-        order = spread([first.candidate.score for first, *_ in files], rows, query.diversity)
-        return [files[i] for i in order]
 
 
-def _hit(entry: EntryRecord, found: list[_Found]) -> Hit:
-    first, *others = found
+def _hit(entries: Mapping[str, EntryRecord], group: list[_File]) -> Hit:
+    (first, *others), *duplicates = group
     segment = first.segment
+    entry = entries[segment.file_id]
     return Hit(
         file_id=entry.file.id,
         name=entry.file.name,
@@ -202,4 +225,17 @@ def _hit(entry: EntryRecord, found: list[_Found]) -> Hit:
             )
             for other in others[:FURTHER_SPANS]
         ),
+        duplicates=tuple(_duplicate(entries[best.segment.file_id], best) for best, *_ in duplicates),
+    )
+
+
+def _duplicate(entry: EntryRecord, best: _Found) -> Duplicate:
+    return Duplicate(
+        file_id=entry.file.id,
+        name=entry.file.name,
+        path=entry.file.path,
+        item_id=entry.item_id,
+        score=best.candidate.score,
+        cosine=best.candidate.cosine,
+        page=best.segment.page,
     )

@@ -5,6 +5,7 @@ from chiasm.media.documents import decoded_pictures, docx_picture, page_picture
 from chiasm.media.docx import Docx, read_docx
 from chiasm.media.exif import photo_facts
 from chiasm.media.fetch import fetch, from_base64
+from chiasm.media.fingerprint import picture_fingerprint, text_fingerprint
 from chiasm.media.image import decode_image
 from chiasm.media.part import item_of_value, part_of
 from chiasm.media.pdf import DocumentPage, pdf_pages
@@ -32,9 +33,11 @@ __all__ = [
     "part_of",
     "pdf_pages",
     "photo_facts",
+    "picture_fingerprint",
     "probe",
     "read_docx",
     "segments",
     "sniff",
+    "text_fingerprint",
     "thumbnail",
 ]

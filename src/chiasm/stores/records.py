@@ -75,7 +75,7 @@ class EntryRecord:
 class SegmentRecord:
     """A searchable part of a file: characters ``start`` to ``end`` of a text, seconds of sound and video;
     both ``None`` for a thing that is indexed whole. ``page`` of a document, from 1: characters count
-    within it."""
+    within it. ``fingerprint`` is what near-duplicates share, see ``media.fingerprint``."""
 
     id: int
     file_id: str
@@ -85,6 +85,7 @@ class SegmentRecord:
     end: float | None
     snippet: str | None
     page: int | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,6 +98,7 @@ class NewSegment:
     end: float | None = None
     snippet: str | None = None
     page: int | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,6 +130,7 @@ class Segments:
                 end=row.end,
                 snippet=row.snippet,
                 page=row.page,
+                fingerprint=row.fingerprint,
             )
             for row in found
         ]
@@ -327,6 +328,7 @@ def _insert_segments(
                     "end": segment.end,
                     "snippet": segment.snippet,
                     "page": segment.page,
+                    "fingerprint": segment.fingerprint,
                     "revision": revision,
                     "vector": rows.to_blob(segment.vector),
                 }

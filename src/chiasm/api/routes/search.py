@@ -87,6 +87,16 @@ def hit_object(hit: Hit) -> dict[str, Any]:
             "page": hit.page,
             "cosine": hit.cosine,
             "item_id": hit.item_id,
+            "duplicates": [
+                {
+                    "file_id": d.file_id,
+                    "filename": d.name,
+                    "page": d.page,
+                    "score": d.score,
+                    "cosine": d.cosine,
+                }
+                for d in hit.duplicates
+            ],
             "others": [
                 {
                     "start": s.start,
@@ -145,6 +155,7 @@ def _options(body: SearchBody, position: Position) -> dict[str, Any]:
         "limit": body.max_num_results + 1,  # whether there is a next page
         "offset": position.offset,
         "diversity": body.diversity,
+        "group_duplicates": body.group_duplicates,
         "modalities": body.modalities,
         "filters": body.filters,
         "threshold": None if ranking is None else ranking.score_threshold,

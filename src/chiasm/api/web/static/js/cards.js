@@ -66,6 +66,7 @@ function facts(thing) {
   const line = make("p", { class: "facts" }, icon(thing.kind), make("span", {}, t(`one.${thing.kind}`)));
   if (thing.page && thing.score !== undefined) line.append(make("span", { class: "moment" }, t("results.page", { page: thing.page })));
   else if (thing.start > 0) line.append(make("span", { class: "moment" }, t("results.at", { time: clock(thing.start) })));
+  if (thing.twins) line.append(make("span", { class: "twins" }, t("results.twins", { count: thing.twins })));
   return line;
 }
 

@@ -21,6 +21,7 @@ export function thingOfHit(hit) {
     snippet: hit.content.map((part) => part.text).join("\n"),
     start: timed ? (media.start ?? undefined) : undefined,
     at: kind === "text" ? undefined : (media.start ?? undefined), // where its picture is: seconds, or characters of a document
+    twins: media.duplicates.length, // files that are nearly the same
     page: media.page ?? undefined, // of a document; its picture then stands for it
     moments: timed ? media.others.map((other) => other.start).filter(Number.isFinite) : [],
   };
