@@ -100,6 +100,10 @@ class LibrarySettings:
         default=6.0, metadata={"help": "length of an indexed stretch of sound or video"}
     )
     passage_chars: int = field(default=480, metadata={"help": "length of an indexed passage of a long text"})
+    watch: tuple[Path, ...] = field(
+        default=(), metadata={"help": "folders that the server keeps a store in step with"}
+    )
+    watch_store: str = field(default="library", metadata={"help": "name of the store for watched folders"})
     sample: bool = field(
         default=True, metadata={"help": "put the openly licensed sample library in at first start"}
     )

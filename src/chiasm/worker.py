@@ -3,7 +3,8 @@
 import logging
 import signal
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
@@ -15,12 +16,13 @@ from chiasm.library import Library, open_library
 from chiasm.library.batches import BATCH, Answer, batch_job
 from chiasm.library.batches import FOLDER as BATCHES
 from chiasm.library.server import handlers
+from chiasm.library.watching import keep_in_step
 from chiasm.library.work import INDEX_FOLDER, job_functions
 from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.client import EngineClient
 from chiasm.serving.rpc import RpcServer
-from chiasm.settings import Settings
+from chiasm.settings import LibrarySettings, Settings
 from chiasm.stores import DataDirLock
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 SAMPLE_STORE = "sample"
 SAMPLE_MARK = "sample-added"  # so that a sample library that was deleted stays deleted
 ENGINE_POLL_SECONDS = 0.5
+JOBS_LOOKED_AT = 100
 HANDLER_THREADS = 8
 
 
@@ -69,6 +72,7 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         jobs = stack.enter_context(JobsClient(settings.library.data_dir))
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
+        stack.enter_context(watching(settings.library, library, jobs, stopping))
         stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))
         logger.info("the library in %s is ready", settings.library.data_dir)
         stopping.wait()
@@ -82,6 +86,53 @@ def _answerer(settings: Settings, engine: Embedder, hearing: Preprocessor, libra
     return Offline(
         create_app(ApiContext(settings=settings, embedder=engine, preprocessor=hearing, library=library))
     ).answer
+
+
+@contextmanager
+def watching(
+    settings: LibrarySettings, library: Library, jobs: JobsClient, stopping: threading.Event
+) -> Iterator[None]:
+    """Keep ``settings.watch`` in step, each by a thread that queues jobs; they end with ``stopping``."""
+    store = library.ensure_store(settings.watch_store).store if settings.watch else None
+    threads = [
+        threading.Thread(
+            target=keep_in_step,
+            args=(folder, _bringer(store.id, folder, jobs, stopping), stopping),
+            kwargs={"exclude": [settings.data_dir]},
+            name=f"watch-{number}",
+        )
+        for number, folder in enumerate(settings.watch)
+        if store is not None
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+
+
+def _bringer(store: str, folder: Path, jobs: JobsClient, stopping: threading.Event) -> Callable[[], bool]:
+    path = str(folder.expanduser().absolute())
+
+    def bring() -> bool:
+        """Queue a look at the folder and wait for its end; whether it went well.
+
+        One that is at work already may have passed by what has changed since: another follows it.
+        """
+        while True:
+            before = {job.id for job in jobs.list_jobs(limit=JOBS_LOOKED_AT) if not job.finished}
+            job = jobs.submit(INDEX_FOLDER, {"store": store, "folder": path}, key=f"{store}:{path}")
+            while not job.finished:
+                if stopping.wait(ENGINE_POLL_SECONDS):
+                    return True  # the next start looks again anyway
+                job = jobs.get(job.id)
+            if job.id not in before:
+                return job.status == "completed"
+
+    return bring
 
 
 def sample_folder() -> Path:

@@ -33,6 +33,7 @@ CORE = (
     "pypinyin",
     "pypdfium2",
     "typer",
+    "watchfiles",
     "rich",
 )
 OPTIONAL = {"openvino": "pip install openvino", "transformers": "pip install transformers"}

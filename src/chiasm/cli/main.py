@@ -19,6 +19,7 @@ from chiasm.cli.models import models
 from chiasm.cli.search import search
 from chiasm.cli.serve import serve
 from chiasm.cli.train import train
+from chiasm.cli.watch import watch
 from chiasm.errors import ChiasmError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve)
 app.command("index")(index)
+app.command("watch")(watch)
 app.command("search")(search)
 app.command("embed")(embed)
 app.command("models")(models)

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import socket
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,10 @@ Port = Annotated[
     int | None, typer.Option("--port", help="Port to listen on; 0 picks a free one.", show_default="8000")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Web worker processes.", show_default="1")]
+Watch = Annotated[
+    list[Path] | None,
+    typer.Option("--watch", help="Folder to keep the library in step with; may be repeated."),
+]
 PrintSettings = Annotated[
     bool, typer.Option("--print-settings", help="Print every setting and where it comes from, then exit.")
 ]
@@ -31,6 +36,7 @@ def serve(
     model: options.Model = None,
     workers: Workers = None,
     device: options.Device = None,
+    watch: Watch = None,
     print_settings: PrintSettings = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -43,6 +49,7 @@ def serve(
             "library.data_dir": data_dir,
             "model.source": model,
             "model.device": device,
+            "library.watch": tuple(path.absolute() for path in watch) if watch else None,
         }
     )
     if print_settings:
