@@ -156,7 +156,7 @@ def _lines(hits: list[Any]) -> Text:
 def _place(hit: Any) -> str:
     if hit.page is not None:
         return pick(f"page {hit.page}", f"第 {hit.page} 页")
-    if hit.start is None or hit.modality == "text":
+    if hit.start is None or hit.end is None or hit.modality == "text":
         return ""
     return f"{_clock(hit.start)}–{_clock(hit.end)}"
 
