@@ -70,8 +70,8 @@ def test_pages_are_counted_before_they_are_read() -> None:
 
 
 def test_a_page_that_takes_too_long_is_given_up() -> None:
-    endless = pdf(["first", "!" + "0 0 m 595 842 l 0 842 l 595 0 l h f*\n" * 400_000])
-    pages = pdf_pages(endless, Limits(decode_seconds=0.5), side=4000)
+    endless = pdf(["first", "!" + "0 0 m 595 842 l 0 842 l 595 0 l h f*\n" * 1_500_000])
+    pages = pdf_pages(endless, Limits(decode_seconds=3), side=4000)
     assert next(pages).number == 1
     with pytest.raises(TooLarge) as caught:
         next(pages)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from chiasm.errors import InvalidInput
-from chiasm.media import DOCX, PDF, decode, docx_picture, page_picture, probe, segments, thumbnail
+from chiasm.media import decode, docx_picture, page_picture, probe, segments, thumbnail
+from chiasm.media.types import DOCX, PDF
 from chiasm.modality import Modality, Part, Video
 from chiasm.settings import Limits
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from chiasm.library.indexing import Cut, Piece
 from chiasm.library.passages import passages, title_of
 from chiasm.media import (
-    DOCX,
-    PDF,
     decode,
     decoded_pictures,
     pdf_pages,
@@ -20,6 +18,7 @@ from chiasm.media import (
     sniff,
     text_fingerprint,
 )
+from chiasm.media.types import DOCX, PDF
 from chiasm.modality import Image, Modality, Part, Text, item_of
 from chiasm.preprocess import Preprocessor
 from chiasm.settings import Limits, Settings

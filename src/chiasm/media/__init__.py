@@ -11,11 +11,9 @@ from chiasm.media.part import item_of_value, part_of
 from chiasm.media.pdf import DocumentPage, pdf_pages
 from chiasm.media.segments import Segment, segments
 from chiasm.media.thumbnail import thumbnail
-from chiasm.media.types import DOCX, PDF, MediaType, sniff
+from chiasm.media.types import MediaType, sniff
 
 __all__ = [
-    "DOCX",
-    "PDF",
     "DocumentPage",
     "Docx",
     "MediaInfo",
