@@ -107,6 +107,13 @@ class Forbidden(ChiasmError):
     kind = "permission_error"
 
 
+class RateLimited(ChiasmError):
+    """One caller asks for more than its share; the code says of what: requests, a budget, the queue."""
+
+    code = "rate_limited"
+    kind = "rate_limit_error"
+
+
 class Overloaded(ChiasmError):
     """The queue is full, or the engine is starting or draining: try again later."""
 
@@ -119,6 +126,13 @@ class DeadlineExceeded(ChiasmError):
 
     code = "deadline_exceeded"
     kind = "server_error"
+
+
+class CallerLeft(ChiasmError):
+    """Nobody waits for the answer any more; the work was dropped."""
+
+    code = "caller_left"
+    kind = "invalid_request_error"
 
 
 class FetchFailed(ChiasmError):

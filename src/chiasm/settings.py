@@ -33,6 +33,10 @@ class ServerSettings:
         default=False,
         metadata={"help": "listen beyond this machine although anyone who connects may do anything"},
     )
+    audit_bytes: int = field(
+        default=16 << 20, metadata={"help": "bytes of one file of the audit log; 0 turns it off"}
+    )
+    audit_files: int = field(default=8, metadata={"help": "files of the audit log that are kept"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,9 @@ class EngineSettings:
 
     max_queue_cost: float = field(
         default=512.0, metadata={"help": "queued cost beyond which new work gets 503"}
+    )
+    key_share: float = field(
+        default=0.5, metadata={"help": "part of the queue that one key may fill before it gets 429"}
     )
     max_batch_cost: float = field(default=32.0, metadata={"help": "cost of one batch"})
     max_wait: float = field(

@@ -52,6 +52,7 @@ class EngineServer:
                 max_queue_cost=engine.max_queue_cost,
                 max_batch_cost=engine.max_batch_cost,
                 max_wait=engine.max_wait,
+                caller_share=engine.key_share,
             ),
             ResultCache(engine.cache_bytes),
         )

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
+from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded, RateLimited
 from chiasm.preprocess import Embedder, PreparedItem
 from chiasm.serving.batching import BatchingConfig, BatchQueue, Work
 from chiasm.serving.cache import ResultCache
@@ -28,6 +28,10 @@ class Answerable(Protocol):
     @property
     def key(self) -> Hashable:
         """Names the call."""
+
+    @property
+    def caller(self) -> str:
+        """For whom; each gets a fair share."""
 
     @property
     def deadline(self) -> float | None:
@@ -129,6 +133,7 @@ class EmbedLane:
 
         Raises:
             Overloaded: the queue is full, or the lane is stopping.
+            RateLimited: the caller fills its share of the queue already.
         """
         now = self._clock()
         job = _Job(
@@ -148,6 +153,7 @@ class EmbedLane:
         works = [
             Work(
                 group=call.key,
+                caller=call.caller,
                 bucket=bucket_of(piece.item),
                 cost=piece.item.cost,
                 arrival=now,
@@ -160,6 +166,14 @@ class EmbedLane:
             if self._stopping:
                 raise Overloaded(
                     "the engine is shutting down", "推理引擎正在关闭", code="draining", retry_after=2.0
+                )
+            if self._queue.overfills(call.caller, sum(work.cost for work in works)):
+                self._counts["refused"] += 1
+                raise RateLimited(
+                    "this key fills its share of the engine's queue already (engine.key_share)",
+                    "此密钥已占满其在推理引擎队列中的份额（engine.key_share）",
+                    code="queue_share_exceeded",
+                    retry_after=self._queue.retry_after(),
                 )
             if not self._queue.admit(works):
                 self._counts["refused"] += 1

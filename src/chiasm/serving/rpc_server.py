@@ -32,6 +32,7 @@ class IncomingCall:
         self.method = request.method
         self.payload = request.payload
         self.arrays = arrays
+        self.caller = request.caller
         self.deadline = None if request.budget is None else time.monotonic() + request.budget
         self.cancelled = False
 

@@ -1,6 +1,8 @@
 """What is kept on disk: files by content, metadata and vectors in SQL, vector indexes as a cache of it."""
 
 from chiasm.stores.files import FileStore, StoredBytes
+from chiasm.stores.key_records import Allowance, Amounts, KeyRecord, Right
+from chiasm.stores.keys import Keys, keys_exist
 from chiasm.stores.lock import DataDirLock, Holder, holder_of
 from chiasm.stores.metadata import Metadata
 from chiasm.stores.records import EntryRecord, FileRecord, NewSegment, Page, SegmentRecord, StoreRecord
@@ -8,6 +10,8 @@ from chiasm.stores.segments import Change, Indexed, Segments, other_revision
 from chiasm.stores.vectors import ExactIndex, Match, UsearchIndex, VectorIndex
 
 __all__ = [
+    "Allowance",
+    "Amounts",
     "Change",
     "DataDirLock",
     "EntryRecord",
@@ -16,10 +20,13 @@ __all__ = [
     "FileStore",
     "Holder",
     "Indexed",
+    "KeyRecord",
+    "Keys",
     "Match",
     "Metadata",
     "NewSegment",
     "Page",
+    "Right",
     "SegmentRecord",
     "Segments",
     "StoreRecord",
@@ -27,5 +34,6 @@ __all__ = [
     "UsearchIndex",
     "VectorIndex",
     "holder_of",
+    "keys_exist",
     "other_revision",
 ]
