@@ -29,6 +29,7 @@ class Played:
     body: bytes = b""
     pieces: int = 0
     read: int = 0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self.chunks:
@@ -36,6 +37,9 @@ class Played:
             yield chunk
         if self.stalls:
             await asyncio.sleep(3600)
+
+    async def client_disconnect(self) -> None:
+        await self.gone.wait()
 
     def response_bytes(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body

@@ -5,11 +5,14 @@ from typing import Any
 
 from flask import Flask, request
 
+from chiasm.api.admission import register_admission
+from chiasm.api.auditing import register_auditing
 from chiasm.api.bodies import give_upload_slot_back
 from chiasm.api.context import EXTENSION, ApiContext, ApiState, UploadSlots
 from chiasm.api.errors import LastResort, register_errors
 from chiasm.api.gateway import REFUSAL
 from chiasm.api.model import register_timings
+from chiasm.api.passes import Passes
 from chiasm.api.pool import DecodePool
 from chiasm.api.routes import (
     batches,
@@ -25,6 +28,7 @@ from chiasm.api.routes import (
     models,
     rerank,
     search,
+    session,
     similarity,
     stores,
 )
@@ -38,6 +42,7 @@ FETCH_THREADS, FETCH_SHARE = 16, 4  # fetching mostly waits
 BLUEPRINTS = (
     health.blueprint,
     documents.blueprint,
+    session.blueprint,
     models.blueprint,
     embeddings.blueprint,
     classify.blueprint,
@@ -73,9 +78,12 @@ def create_app(context: ApiContext) -> Flask:
         fetching=DecodePool(FETCH_THREADS, max(1, requests // 2), share=FETCH_SHARE),
         uploads=UploadSlots(context.settings.limits.uploads),
         started_at=int(context.clock()),
+        passes=None if context.keys is None else Passes(context.keys.seal(), context.clock),
     )
     register_errors(app)
     register_security(app, context.settings.server)
+    register_admission(app)
+    register_auditing(app)
     register_timings(app)
     app.before_request(_refuse)
     app.teardown_request(_end)

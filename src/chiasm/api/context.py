@@ -8,12 +8,14 @@ from typing import cast
 
 from flask import current_app
 
+from chiasm.api.passes import Passes
 from chiasm.api.pool import DecodePool
 from chiasm.api.ports import ItemPreprocessor, LibraryApi
 from chiasm.errors import Overloaded
 from chiasm.library import Calibration
 from chiasm.preprocess import Embedder
 from chiasm.settings import Settings
+from chiasm.stores import AuditLog, Keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class ApiContext:
         library: the library's client, or a library in this process, which indexes within the request and has
             no jobs to ask about.
         clock: seconds since the epoch.
+        keys: of those who may come in; without, everybody may.
+        audit: where it is written down what was done.
     """
 
     settings: Settings
@@ -34,6 +38,8 @@ class ApiContext:
     preprocessor: ItemPreprocessor
     library: LibraryApi
     clock: Callable[[], float] = time.time
+    keys: Keys | None = None
+    audit: AuditLog | None = None
 
 
 class UploadSlots:
@@ -69,6 +75,7 @@ class ApiState:
     Attributes:
         decoding: for inputs that are here.
         fetching: for inputs that lie at an address and may be slow to come.
+        passes: for pages that show files, where there may be keys.
         calibrations: of the models seen, by revision.
     """
 
@@ -77,6 +84,7 @@ class ApiState:
     fetching: DecodePool
     uploads: UploadSlots
     started_at: int
+    passes: Passes | None = None
     calibrations: dict[str, Calibration] = field(default_factory=dict)
 
 

@@ -23,11 +23,12 @@ STATUS: Mapping[type[ChiasmError], int] = {
     errors.Conflict: 409,
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,
+    errors.RateLimited: 429,
+    errors.CallerLeft: 499,  # nginx's number; nobody reads it
     errors.Overloaded: 503,
     errors.StoreError: 503,
     errors.DeadlineExceeded: 504,
 }
-RATE_LIMITED = "rate_limited"  # an Overloaded of this code is about one caller, hence 429
 RETRY_AFTER = 1.0  # seconds, when the error does not say
 
 _HTTP_ZH = {
@@ -56,8 +57,6 @@ _HTTP_CODES = {
 
 def status_of(error: ChiasmError) -> int:
     """The HTTP status of an error: that of its nearest class in :data:`STATUS`, else 500."""
-    if error.code == RATE_LIMITED:
-        return 429
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
@@ -102,6 +101,7 @@ def register_errors(app: Flask) -> None:
 
 
 def _chiasm_error(error: ChiasmError) -> Response:
+    g.code = error.code
     if status_of(error) == 500:
         logger.error("request %s failed: %s", g.get("request_id"), error.en, exc_info=error)
     return response_of(error)

@@ -3,15 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
-from flask import g
+from flask import g, request
 
 from chiasm.api.context import ApiContext, context, state
+from chiasm.api.gateway import DEPARTURE
 from chiasm.api.parts import ItemSpec, PartSpec
 from chiasm.api.uploads import path_of as uploaded_path
 from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
 from chiasm.media import decode, fetch, from_base64
 from chiasm.modality import Item, Part, Text
 from chiasm.preprocess import PreparedItem
+from chiasm.serving.departure import Departure
 
 
 def deadline() -> float:
@@ -36,18 +38,33 @@ def seconds_left() -> float:
     return left
 
 
+def departure() -> Departure:
+    """Whether the client of the present request is still there."""
+    if "departure" not in g:
+        g.departure = request.environ.get(DEPARTURE) or Departure()
+    found: Departure = g.departure
+    return found
+
+
 def prepare(specs: list[ItemSpec]) -> list[PreparedItem]:
     """What the model takes, in the order of ``specs``.
 
     Raises:
         ChiasmError: the first input that is wrong, named.
+        CallerLeft: nobody waits any more.
     """
-    ready = context()
+    ready, presence = context(), departure()
+    presence.expect_presence()
     kinds = {part.kind for spec in specs for part in spec.parts}
     if kinds <= {"text"}:
         return [_prepare(ready, spec) for spec in specs]  # no I/O and no decoding: threads would only cost
     pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
-    return pool.map(lambda spec: _prepare(ready, spec), specs, seconds=seconds_left())
+
+    def prepare_one(spec: ItemSpec) -> PreparedItem:
+        presence.expect_presence()
+        return _prepare(ready, spec)
+
+    return pool.map(prepare_one, specs, seconds=seconds_left())
 
 
 def hold(specs: list[ItemSpec]) -> list[ItemSpec]:

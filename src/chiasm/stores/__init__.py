@@ -1,5 +1,6 @@
 """What is kept on disk: files by content, metadata and vectors in SQL, vector indexes as a cache of it."""
 
+from chiasm.stores.audit import AuditLog
 from chiasm.stores.files import FileStore, StoredBytes
 from chiasm.stores.key_records import Allowance, Amounts, KeyRecord, Right
 from chiasm.stores.keys import Keys, keys_exist
@@ -12,6 +13,7 @@ from chiasm.stores.vectors import ExactIndex, Match, UsearchIndex, VectorIndex
 __all__ = [
     "Allowance",
     "Amounts",
+    "AuditLog",
     "Change",
     "DataDirLock",
     "EntryRecord",

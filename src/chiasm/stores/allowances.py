@@ -57,14 +57,14 @@ def expect_budget(budgets: Mapping[str, float], used: Amounts, wanted: Amounts, 
     Args:
         budgets: what may be used in a day, by the name of the amount.
         used: what has been used of it today.
-        wanted: what the request needs; if nothing, only a budget that is used up already is in its way.
+        wanted: what the request needs.
 
     Raises:
         RateLimited: it would be more than the day's; until midnight (UTC).
     """
     for name, bound in budgets.items():
         before, more = getattr(used, name), getattr(wanted, name)
-        if more and before + more > bound:
+        if more > 0 and before + more > bound:
             raise RateLimited(
                 f"expected at most {bound:g} {name} a day with this key, got {before:g} and {more:g} more",
                 f"此密钥每天最多 {bound:g} {_ZH[name]}，已用 {before:g}，本次还需 {more:g}",

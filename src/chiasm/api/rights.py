@@ -1,0 +1,56 @@
+"""What a caller needs for each route, in one place; a test fails for a route that is not here."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from chiasm.stores import KeyRecord, Right
+
+Need = Right | Literal["nothing", "any"]  # "any": a key, whatever it may do
+
+NEEDS: Mapping[str, Need] = {
+    "health.healthz": "nothing",
+    "health.readyz": "nothing",
+    "web.page": "nothing",
+    "web.asset": "nothing",
+    "web.translations": "nothing",
+    "session.open_session": "any",
+    "session.close_session": "any",
+    "models.list_models": "read",
+    "models.get_model": "read",
+    "embeddings.create_embeddings": "read",
+    "classify.classify": "read",
+    "similarity.similarity": "read",
+    "rerank.rerank": "read",
+    "files.upload_file": "write",
+    "files.list_files": "read",
+    "files.get_file": "read",
+    "files.delete_file": "write",
+    "files.file_content": "read",
+    "files.file_thumbnail": "read",
+    "stores.create_store": "write",
+    "stores.list_stores": "read",
+    "stores.get_store": "read",
+    "stores.update_store": "write",
+    "stores.delete_store": "write",
+    "entries.attach_file": "write",
+    "entries.list_entries": "read",
+    "entries.get_entry": "read",
+    "entries.update_entry": "write",
+    "entries.remove_entry": "write",
+    "entries.index_folder": "admin",  # it can name any file of the machine
+    "search.search": "read",
+    "jobs.list_jobs": "admin",  # everybody's
+    "jobs.get_job": "read",  # of those who know its id
+    "jobs.cancel_job": "admin",
+}
+SHOWN_BY_COOKIE = frozenset({"files.file_content", "files.file_thumbnail"})  # what <img> and <audio> load
+
+
+def need_of(endpoint: str | None) -> Need:
+    """What a route needs; what is not there, or was forgotten here, needs the most."""
+    return "any" if endpoint is None else NEEDS.get(endpoint, "admin")
+
+
+def allows(key: KeyRecord, need: Need) -> bool:
+    """Whether a key has what is needed; ``admin`` has everything."""
+    return need in {"nothing", "any"} or need in key.rights or "admin" in key.rights
