@@ -62,8 +62,6 @@ class AuditLog:
             except OSError as error:
                 logger.error("%d lines of the audit log wait: %s", len(waiting), error)
                 del waiting[:-KEPT_LINES]
-            else:
-                waiting.clear()
 
     def _take(self, waiting: list[bytes]) -> bool:
         """The next line and all behind it; whether that was the end."""
@@ -77,16 +75,22 @@ class AuditLog:
         return True
 
     def _append(self, lines: list[bytes]) -> None:
+        """Write ``lines`` and forget those that are written."""
         if not lines:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
             size = self._path.stat().st_size if self._path.exists() else 0
-            for line in lines:
-                if size and size + len(line) > self._max_bytes:
-                    self._rotate()
-                    size = 0
-                size += self._put(line)
+            written = 0
+            try:
+                for line in lines:
+                    if size and size + len(line) > self._max_bytes:
+                        self._rotate()
+                        size = 0
+                    size += self._put(line)
+                    written += 1
+            finally:
+                del lines[:written]
 
     def _put(self, line: bytes) -> int:
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
