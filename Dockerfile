@@ -1,7 +1,7 @@
 # docker build -t chiasm .                    (add --build-arg TORCH_INDEX=… to choose the build of torch)
 # docker run -p 127.0.0.1:8000:8000 -v chiasm-data:/data chiasm
 #
-# There are no keys yet: publish the port on loopback, as above, or put a proxy that asks for a password before it.
+# Publish the port on loopback, as above, until there is a key: docker exec CONTAINER chiasm keys create NAME
 
 FROM python:3.12-slim AS build
 ARG TORCH_INDEX=
