@@ -107,18 +107,18 @@ class Forbidden(ChiasmError):
     kind = "permission_error"
 
 
-class RateLimited(ChiasmError):
-    """One caller asks for more than its share; the code says of what: requests, a budget, the queue."""
-
-    code = "rate_limited"
-    kind = "rate_limit_error"
-
-
 class Overloaded(ChiasmError):
     """The queue is full, or the engine is starting or draining: try again later."""
 
     code = "overloaded"
     kind = "server_error"
+
+
+class RateLimited(Overloaded):
+    """One caller asks for more than its share; the code says of what: requests, a budget, the queue."""
+
+    code = "rate_limited"
+    kind = "rate_limit_error"
 
 
 class DeadlineExceeded(ChiasmError):

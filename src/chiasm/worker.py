@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from contextlib import ExitStack
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,7 @@ from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.client import EngineClient
 from chiasm.serving.rpc import RpcServer
 from chiasm.settings import Settings
-from chiasm.stores import DataDirLock
+from chiasm.stores import DataDirLock, Keys
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +58,15 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         about = engine.description
         hearing = Preprocessor(about, recogniser_of(about))
         library = stack.enter_context(open_library(settings, engine, preprocessor=hearing))
+        keys = stack.enter_context(Keys(settings.library.data_dir))
         functions = {
             **job_functions(library),
             BATCH: batch_job(
                 library,
                 settings.library.data_dir / BATCHES,
-                lambda: _answerer(settings, engine, hearing, library),
+                partial(
+                    _answerer, settings=settings, engine=engine, hearing=hearing, library=library, keys=keys
+                ),
             ),
         }
         stack.enter_context(JobRunner(settings.library.data_dir, functions))
@@ -74,14 +78,21 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         stopping.wait()
 
 
-def _answerer(settings: Settings, engine: Embedder, hearing: Preprocessor, library: Library) -> Answer:
-    """The application itself; only a batch needs it in this process."""
+def _answerer(
+    key_id: str,
+    *,
+    settings: Settings,
+    engine: Embedder,
+    hearing: Preprocessor,
+    library: Library,
+    keys: Keys,
+) -> Answer:
+    """The application itself, for whoever has this key; only a batch needs it in this process."""
     from chiasm.api import ApiContext, create_app  # noqa: PLC0415
     from chiasm.api.offline import Offline  # noqa: PLC0415
 
-    return Offline(
-        create_app(ApiContext(settings=settings, embedder=engine, preprocessor=hearing, library=library))
-    ).answer
+    context = ApiContext(settings=settings, embedder=engine, preprocessor=hearing, library=library, keys=keys)
+    return Offline(create_app(context), key_id=key_id).answer
 
 
 def sample_folder() -> Path:

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 
 from chiasm.api import create_app
 from chiasm.api.gateway import DEPARTURE
+from chiasm.api.offline import Offline
 from chiasm.api.passes import SECONDS
 from chiasm.api.rights import NEEDS, need_of
 from chiasm.errors import Overloaded
@@ -83,7 +84,11 @@ def test_every_route_says_what_it_needs(door: Door) -> None:
 
 
 def test_what_needs_nothing_is_health_and_the_page_s_own_files() -> None:
-    assert {name.partition(".")[0] for name, need in NEEDS.items() if need == "nothing"} == {"health", "web"}
+    assert {name.partition(".")[0] for name, need in NEEDS.items() if need == "nothing"} == {
+        "health",
+        "web",
+        "documents",
+    }
 
 
 def test_while_there_are_no_keys_any_header_will_do(ask: FlaskClient) -> None:
@@ -357,3 +362,16 @@ def test_amounts_add_up() -> None:
     assert Amounts(pixels=1) + Amounts(pixels=2, text_tokens=1) == Amounts(pixels=3, text_tokens=1)
     assert not Amounts()
     assert not Amounts(pixels=1) + -Amounts(pixels=1)
+
+
+def test_the_lines_of_a_batch_are_paid_for_by_whoever_sent_it(door: Door) -> None:
+    record, _ = door.keys.create("batch", ("read", "write"), allowance=Allowance(rate=1, text_tokens=2))
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"input": "red"}}
+    data = json.dumps(line).encode()
+    offline = Offline(door.app, key_id=record.id, sleep=lambda _: pytest.fail("a day is not waited for"))
+    answers = [offline.answer(data, "/v1/embeddings") for _ in range(3)]
+    assert [good for good, _ in answers] == [True, True, False]
+    assert b"text_tokens_budget_exceeded" in answers[2][1]
+    assert Offline(door.app).answer(data, "/v1/embeddings")[0], "sent while no key was needed"
+    door.keys.revoke(record.id)
+    assert b"invalid_api_key" in offline.answer(data, "/v1/embeddings")[1]

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from flask import Flask, g, request
 
 from chiasm.api.context import context, state
-from chiasm.api.rights import SHOWN_BY_COOKIE, allows, need_of
+from chiasm.api.rights import SHOWN_BY_COOKIE, Need, allows, need_of
 from chiasm.api.security import host_name, is_loopback
 from chiasm.errors import Forbidden, Overloaded, Unauthorized
 from chiasm.settings import ServerSettings
 from chiasm.stores import Amounts, KeyRecord, Keys
+
+ON_BEHALF = "chiasm.on_behalf"  # in the environ: the id of the key for which the server itself asks
 
 
 def register_admission(app: Flask) -> None:
@@ -79,6 +81,9 @@ def _admit() -> None:
     need, keys = need_of(request.endpoint), context().keys
     if need == "nothing" or keys is None:
         return
+    if ON_BEHALF in request.environ:
+        g.key = _on_behalf(keys, request.environ[ON_BEHALF], need)
+        return
     shown = request.headers.get("Authorization", "")
     key = keys.find(_token(shown)) or _by_cookie(keys, shown)
     if key is None:
@@ -87,13 +92,28 @@ def _admit() -> None:
         _expect_closed(context().settings.server)
         return
     g.key = key
+    _expect_right(key, need)
+    keys.admit(key)
+
+
+def _on_behalf(keys: Keys, key_id: str, need: Need) -> KeyRecord | None:
+    """The key for which a batch is answered, as long as it is open; its lines are no requests of a minute."""
+    if not key_id:
+        return None
+    key = keys.get(key_id)
+    if key is None:
+        raise _unauthorized(key_id)
+    _expect_right(key, need)
+    return key
+
+
+def _expect_right(key: KeyRecord, need: Need) -> None:
     if not allows(key, need):
         raise Forbidden(
             f"expected a key with the right {need}, got {key.name!r} with {', '.join(key.rights)}",
             f"需要具有 {need} 权限的密钥，实际为 {key.name!r}，其权限为 {'、'.join(key.rights)}",
             code="missing_right",
         )
-    keys.admit(key)
 
 
 def _by_cookie(keys: Keys, shown: str) -> KeyRecord | None:

@@ -55,6 +55,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/readyz"): Operation(tag="Health"),
     ("GET", "/openapi.json"): Operation(tag="Health"),
     ("GET", "/docs"): Operation(tag="Health", answer="text/html"),
+    ("POST", "/v1/session"): Operation(tag="Keys"),
+    ("DELETE", "/v1/session"): Operation(tag="Keys"),
     ("GET", "/v1/models"): Operation(tag="Model"),
     ("GET", "/v1/models/<name>"): Operation(tag="Model"),
     ("POST", "/v1/embeddings"): Operation(tag="Model", body=tasks.EmbeddingsBody, parts=PARTS),

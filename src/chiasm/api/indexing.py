@@ -19,9 +19,8 @@ def attach(
         NotFound: no such store or file.
         RateLimited: more than is left of the caller's budget.
     """
+    pay_for(file_ids)
     ready = context()
-    if has_budget():
-        _spend_for(file_ids)
     entries = ready.library.attach_files(store, file_ids, attributes=attributes)
     waiting = [entry.file.id for entry in entries if entry.status == "in_progress"]
     if not waiting:
@@ -33,7 +32,15 @@ def attach(
     return list(entries)
 
 
-def _spend_for(file_ids: Sequence[str]) -> None:
+def pay_for(file_ids: Sequence[str]) -> None:
+    """Count what indexing these files will need.
+
+    Raises:
+        NotFound: no such file.
+        RateLimited: more than is left of the caller's budget.
+    """
+    if not has_budget():
+        return
     ready = context()
     description = ready.embedder.description
     paths = [ready.library.path_of(file_id) for file_id in file_ids]

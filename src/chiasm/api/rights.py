@@ -10,6 +10,8 @@ Need = Right | Literal["nothing", "any"]  # "any": a key, whatever it may do
 NEEDS: Mapping[str, Need] = {
     "health.healthz": "nothing",
     "health.readyz": "nothing",
+    "documents.document": "nothing",  # as every server of this version has it
+    "documents.docs": "nothing",
     "web.page": "nothing",
     "web.asset": "nothing",
     "web.translations": "nothing",
@@ -38,7 +40,20 @@ NEEDS: Mapping[str, Need] = {
     "entries.update_entry": "write",
     "entries.remove_entry": "write",
     "entries.index_folder": "admin",  # it can name any file of the machine
+    "file_batches.create_batch": "write",
+    "file_batches.get_batch": "read",
+    "file_batches.cancel_batch": "write",
+    "file_batches.list_batch": "read",
+    "items.add_items": "write",
+    "items.list_items": "read",
+    "items.put_item": "write",
+    "items.get_item": "read",
+    "items.delete_item": "write",
     "search.search": "read",
+    "batches.create_batch": "write",
+    "batches.list_batches": "read",
+    "batches.get_batch": "read",
+    "batches.cancel_batch": "write",
     "jobs.list_jobs": "admin",  # everybody's
     "jobs.get_job": "read",  # of those who know its id
     "jobs.cancel_job": "admin",

@@ -49,7 +49,7 @@ MediaSeconds = Annotated[
 ]
 Expires = Annotated[
     str | None,
-    typer.Option("--expires", help="Time until it expires: 30m, 12h or 90d.", show_default="never"),
+    typer.Option("--expires", help="Time until it expires: 30m, 12h or 90d.", show_default="no limit"),
 ]
 
 
