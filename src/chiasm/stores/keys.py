@@ -153,7 +153,7 @@ class Keys:
                 row.key_id: Amounts(**{name: row._mapping[name] for name in _AMOUNTS})
                 for row in connection.execute(sa.select(usage).where(usage.c.day == today))
             }
-            found = connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.id)).all()
+            found = connection.execute(sa.select(keys).order_by(sa.literal_column("rowid"))).all()
         return [(_record(row), used.get(row.id, Amounts())) for row in found]
 
     def revoke(self, reference: str) -> KeyRecord:
