@@ -1,6 +1,8 @@
 """What is kept on disk: files by content, metadata and vectors in SQL, vector indexes as a cache of it."""
 
+from chiasm.stores.columns import AttributeTable
 from chiasm.stores.files import FileStore, StoredBytes
+from chiasm.stores.filters import Condition, parse_filter
 from chiasm.stores.lock import DataDirLock, Holder, holder_of
 from chiasm.stores.metadata import Metadata
 from chiasm.stores.records import EntryRecord, FileRecord, NewSegment, Page, SegmentRecord, StoreRecord
@@ -8,7 +10,9 @@ from chiasm.stores.segments import Change, Indexed, Segments, other_revision
 from chiasm.stores.vectors import ExactIndex, Match, UsearchIndex, VectorIndex
 
 __all__ = [
+    "AttributeTable",
     "Change",
+    "Condition",
     "DataDirLock",
     "EntryRecord",
     "ExactIndex",
@@ -28,4 +32,5 @@ __all__ = [
     "VectorIndex",
     "holder_of",
     "other_revision",
+    "parse_filter",
 ]
