@@ -17,8 +17,11 @@ from chiasm.library.batches import FOLDER as BATCHES
 from chiasm.library.server import handlers
 from chiasm.library.work import INDEX_FOLDER, job_functions
 from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.observe.telemetry import Telemetry
+from chiasm.observe.traces import tracing
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.client import EngineClient
+from chiasm.serving.observing import observed
 from chiasm.serving.rpc import RpcServer
 from chiasm.settings import Settings
 from chiasm.stores import DataDirLock
@@ -69,7 +72,9 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         jobs = stack.enter_context(JobsClient(settings.library.data_dir))
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
-        stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))
+        telemetry = Telemetry(tracer=stack.enter_context(tracing(settings.server.otlp_endpoint, "library")))
+        answers = observed(handlers(library, jobs), "library", telemetry)
+        stack.enter_context(RpcServer(address, answers, threads=HANDLER_THREADS))
         logger.info("the library in %s is ready", settings.library.data_dir)
         stopping.wait()
 

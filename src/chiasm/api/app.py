@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask, request
 
 from chiasm.api.bodies import give_upload_slot_back
-from chiasm.api.context import EXTENSION, ApiContext, ApiState, UploadSlots
+from chiasm.api.context import EXTENSION, ApiContext, ApiState, stream_slots, upload_slots
 from chiasm.api.errors import LastResort, register_errors
 from chiasm.api.gateway import REFUSAL
 from chiasm.api.model import register_timings
@@ -22,6 +22,7 @@ from chiasm.api.routes import (
     health,
     items,
     jobs,
+    metrics,
     models,
     rerank,
     search,
@@ -30,6 +31,7 @@ from chiasm.api.routes import (
 )
 from chiasm.api.security import register_security
 from chiasm.api.uploads import StreamingRequest
+from chiasm.api.watching import register_counting, register_watching
 from chiasm.api.web import blueprint as web
 
 MIN_DECODE_THREADS, MAX_DECODE_THREADS = 4, 8
@@ -51,6 +53,7 @@ BLUEPRINTS = (
     search.blueprint,
     jobs.blueprint,
     batches.blueprint,
+    metrics.blueprint,
     web,
 )
 
@@ -71,11 +74,14 @@ def create_app(context: ApiContext) -> Flask:
         decoding=DecodePool(decode_threads, requests, share=decode_threads - SPARE_DECODE_THREADS),
         # slow addresses must not get hold of all the threads that answer requests
         fetching=DecodePool(FETCH_THREADS, max(1, requests // 2), share=FETCH_SHARE),
-        uploads=UploadSlots(context.settings.limits.uploads),
+        uploads=upload_slots(context.settings.limits),
+        streams=stream_slots(context.settings.limits),
         started_at=int(context.clock()),
     )
+    register_counting(app, context.telemetry)
     register_errors(app)
     register_security(app, context.settings.server)
+    register_watching(app, context.telemetry)
     register_timings(app)
     app.before_request(_refuse)
     app.teardown_request(_end)

@@ -21,6 +21,7 @@ from chiasm.library.search import Searcher
 from chiasm.preprocess import Embedder
 from chiasm.settings import Settings
 from chiasm.stores import EntryRecord, Indexed, NewSegment, UsearchIndex, VectorIndex
+from chiasm.stores.census import Held, census
 from chiasm.stores.records import Attribute, FileMode
 from chiasm.stores.rows import new_id
 
@@ -65,6 +66,10 @@ class Library(Catalogue):
         self._searcher = Searcher(
             self._segments, self._indexes, self._tables, lambda revision: calibrations.get(revision, neutral)
         )
+
+    def census(self) -> list[Held]:
+        """Entries by store and modality."""
+        return census(self._metadata)
 
     # Files in stores
 

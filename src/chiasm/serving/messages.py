@@ -13,12 +13,16 @@ Payload = dict[str, Any]
 
 
 class Request(msgspec.Struct, array_like=True, tag="call", frozen=True):
-    """Call ``method``. ``budget``: seconds after which nobody waits for the answer any more."""
+    """Call ``method``. ``budget``: seconds after which nobody waits for the answer any more.
+
+    ``carried``: see :mod:`chiasm.observe.carried`.
+    """
 
     id: int
     method: str
     payload: Payload
     budget: float | None
+    carried: dict[str, str] = {}
 
 
 class Cancel(msgspec.Struct, array_like=True, tag="cancel", frozen=True):

@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 from chiasm.errors import DeadlineExceeded, Overloaded
+from chiasm.observe.carried import carried
 from chiasm.serving import wire
 from chiasm.serving.link import Answer, Link
 from chiasm.serving.messages import Payload, Request
@@ -98,7 +99,7 @@ class RpcClient:
         """Call without waiting."""
         deadline = time.monotonic() + timeout
         number = next(self._numbers)
-        frames = wire.pack(Request(number, method, payload, timeout), arrays)
+        frames = wire.pack(Request(number, method, payload, timeout, dict(carried())), arrays)
         link = self._connected()
         if link.pending >= self._max_pending:
             raise Overloaded(
