@@ -60,33 +60,37 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         about = engine.description
         hearing = Preprocessor(about, recogniser_of(about))
         library = stack.enter_context(open_library(settings, engine, preprocessor=hearing))
+        # one for the whole process: two that count the same would overwrite each other
+        telemetry = Telemetry(tracer=stack.enter_context(tracing(settings.server.otlp_endpoint, "library")))
         functions = {
             **job_functions(library),
             BATCH: batch_job(
                 library,
                 settings.library.data_dir / BATCHES,
-                lambda: _answerer(settings, engine, hearing, library),
+                lambda: _answerer(settings, engine, hearing, library, telemetry),
             ),
         }
         stack.enter_context(JobRunner(settings.library.data_dir, functions))
         jobs = stack.enter_context(JobsClient(settings.library.data_dir))
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
-        telemetry = Telemetry(tracer=stack.enter_context(tracing(settings.server.otlp_endpoint, "library")))
         answers = observed(handlers(library, jobs), "library", telemetry)
         stack.enter_context(RpcServer(address, answers, threads=HANDLER_THREADS))
         logger.info("the library in %s is ready", settings.library.data_dir)
         stopping.wait()
 
 
-def _answerer(settings: Settings, engine: Embedder, hearing: Preprocessor, library: Library) -> Answer:
+def _answerer(
+    settings: Settings, engine: Embedder, hearing: Preprocessor, library: Library, telemetry: Telemetry
+) -> Answer:
     """The application itself; only a batch needs it in this process."""
     from chiasm.api import ApiContext, create_app  # noqa: PLC0415
     from chiasm.api.offline import Offline  # noqa: PLC0415
 
-    return Offline(
-        create_app(ApiContext(settings=settings, embedder=engine, preprocessor=hearing, library=library))
-    ).answer
+    context = ApiContext(
+        settings=settings, embedder=engine, preprocessor=hearing, library=library, telemetry=telemetry
+    )
+    return Offline(create_app(context)).answer
 
 
 def sample_folder() -> Path:

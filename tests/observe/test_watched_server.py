@@ -109,7 +109,8 @@ def test_the_newer_format_is_there_for_those_who_ask(server: Watched):
 
 
 def families(text: bytes) -> set[str]:
-    return {line.split()[2] for line in text.decode().splitlines() if line.startswith("# TYPE")}
+    named = {line.split()[2] for line in text.decode().splitlines() if line.startswith("# TYPE")}
+    return {name for name in named if not name.endswith("_created")}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -163,8 +164,10 @@ def test_the_engine_starts_again_and_no_counter_is_lost(server: Watched):
     [started] = [s for s in server.lines() if s.get("message", "").startswith("engine: started")]
     os.kill(int(started["message"].split()[-1]), signal.SIGKILL)
     server.until(
-        lambda: server.figure("chiasm_process_restarts_total", process="engine") == restarts + 1
-        and server.figure("chiasm_up", process="engine")
+        lambda: (
+            server.figure("chiasm_process_restarts_total", process="engine") == restarts + 1
+            and server.figure("chiasm_up", process="engine")
+        )
     )
     assert server.figure(name) == before
     assert server.until(lambda: embed(server, "bread") == 200)
@@ -214,9 +217,7 @@ def test_a_job_that_is_over_is_forgotten_by_delete(server: Watched, tmp_path: Pa
 
 
 def test_readers_hold_no_threads_and_their_number_is_bounded(tmp_path: Path):
-    with watched_server(
-        tmp_path, CHIASM_SERVER_THREADS="1", CHIASM_LIMITS_EVENT_STREAMS="3"
-    ) as server:
+    with watched_server(tmp_path, CHIASM_SERVER_THREADS="1", CHIASM_LIMITS_EVENT_STREAMS="3") as server:
         media = tmp_path / "media"
         media.mkdir()
         for n in range(400):

@@ -30,7 +30,11 @@ class Watched:
     process: subprocess.Popen[bytes] = field(repr=False)
 
     def ask(
-        self, path: str, body: object = None, headers: Mapping[str, str] | None = None, method: str | None = None
+        self,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        method: str | None = None,
     ) -> tuple[int, bytes]:
         """One request on a connection of its own, so that any worker may get it."""
         data = None if body is None else json.dumps(body).encode()

@@ -13,7 +13,7 @@ COST_BUCKETS = (0.01, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Counters and histograms of one process. Thread-safe.
+    """Counters and histograms of one process, which may have one of these only. Thread-safe.
 
     Args:
         registry: where they can be read from; one of their own if left out.
