@@ -145,8 +145,16 @@ def compose() -> Any:
     return load(DEPLOY / "compose.yaml")
 
 
+def filled(text: str) -> str:
+    """With the defaults of all variables."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
 def test_compose_is_what_the_specification_says():
-    assert PyCompose(str(DEPLOY / "compose.yaml")) is not None
+    text = filled((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+    assert set(PyCompose.from_yaml(text).service_names()) == {"chiasm", "postgres", "prometheus", "grafana"}
+    with pytest.raises(ValueError, match="prots"):
+        PyCompose.from_yaml(text.replace("    ports:", "    prots:"))
 
 
 def test_nothing_is_published_beyond_this_machine():

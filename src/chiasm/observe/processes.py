@@ -12,11 +12,13 @@ def resident_bytes(pid: int, proc: Path = PROC) -> int:
 
     Pages that several of them share count for each.
     """
-    pages, todo, seen = 0, [pid], 0
-    while todo and seen < MOST:
-        one, seen = todo.pop(), seen + 1
-        pages += _pages(proc / str(one))
-        todo += _children(proc / str(one))
+    pages, todo, seen = 0, [pid], set[int]()
+    while todo and len(seen) < MOST:
+        one = todo.pop()
+        if one not in seen:
+            seen.add(one)
+            pages += _pages(proc / str(one))
+            todo += _children(proc / str(one))
     return pages * _page_size()
 
 
