@@ -249,4 +249,13 @@ def test_readers_hold_no_threads_and_their_number_is_bounded(tmp_path: Path):
             return found in {200, 204}
 
         assert server.until(free)
-        assert server.json(f"/v1/jobs/{job}", method="DELETE")["id"] == job
+
+        last = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
+        last.request("GET", f"/v1/jobs/{job}/events")
+        stream = last.getresponse()
+        assert stream.status == 200
+        server.process.terminate()
+        assert b"event: end" not in stream.read()  # it ends, since the server does: the job goes on later
+        last.close()
+        server.process.wait(60)
+        assert "killed" not in server.log.read_text(encoding="utf-8")

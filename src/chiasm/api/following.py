@@ -1,11 +1,13 @@
 """The events of a job: its progress, and its end."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from chiasm.api.events import Look, event
 from chiasm.errors import DeadlineExceeded, NotFound, Overloaded
 from chiasm.jobs import JobRecord
+from chiasm.serving.specs import STATE_FILE, read_state
 
 Show = Callable[[JobRecord], Mapping[str, Any]]
 
@@ -41,6 +43,19 @@ class JobFollower:
         self._seen = identity
         name = "end" if job.finished else "progress"
         return Look(text=event(name, self._show(job), identity), ended=job.finished)
+
+
+def while_serving(look: Callable[[], Look], folder: Path | None) -> Callable[[], Look]:
+    """``look``, until the server whose processes meet in ``folder`` is told to stop.
+
+    An open stream would hold the web processes up until they are killed, and those that end after them, too.
+    """
+
+    def look_or_leave() -> Look:
+        state = None if folder is None else read_state(folder / STATE_FILE)
+        return Look(text=b"", ended=True) if state is not None and state.draining else look()
+
+    return look_or_leave
 
 
 def state_of(job: JobRecord) -> str:

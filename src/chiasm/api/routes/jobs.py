@@ -10,7 +10,7 @@ from chiasm.api.bodies import validated
 from chiasm.api.context import context, state
 from chiasm.api.errors import language
 from chiasm.api.events import FOLLOWER, HEAD, Follower
-from chiasm.api.following import JobFollower
+from chiasm.api.following import JobFollower, while_serving
 from chiasm.api.gateway import GATEWAY
 from chiasm.api.ports import Jobs
 from chiasm.api.schemas.files import JobsCursor
@@ -58,7 +58,8 @@ def job_events(job_id: str) -> Response:
     if not first.ended and request.method == "GET" and GATEWAY in request.environ:
         slots = state().streams
         slots.take()
-        request.environ[FOLLOWER] = Follower(look=follower.look, close=slots.give_back)
+        look = while_serving(follower.look, context().folder)
+        request.environ[FOLLOWER] = Follower(look=look, close=slots.give_back)
     return Response(HEAD + first.text, content_type="text/event-stream; charset=utf-8")
 
 
