@@ -105,6 +105,9 @@ class BackgroundLibrary(Library):
 
     cancel_job = get_job
 
+    def delete_job(self, job_id: str) -> None:
+        self.jobs = [job for job in self.jobs if job.id != job_id]
+
     def finish(self) -> None:
         for thread in self._threads:
             thread.join()
