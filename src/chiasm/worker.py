@@ -18,8 +18,11 @@ from chiasm.library.batches import FOLDER as BATCHES
 from chiasm.library.server import handlers
 from chiasm.library.work import INDEX_FOLDER, job_functions
 from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.observe.telemetry import Telemetry
+from chiasm.observe.traces import tracing
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.client import EngineClient
+from chiasm.serving.observing import observed
 from chiasm.serving.rpc import RpcServer
 from chiasm.settings import Settings
 from chiasm.stores import DataDirLock, Keys
@@ -59,13 +62,21 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         hearing = Preprocessor(about, recogniser_of(about))
         library = stack.enter_context(open_library(settings, engine, preprocessor=hearing))
         keys = stack.enter_context(Keys(settings.library.data_dir))
+        # one for the whole process: two that count the same would overwrite each other
+        telemetry = Telemetry(tracer=stack.enter_context(tracing(settings.server.otlp_endpoint, "library")))
         functions = {
             **job_functions(library),
             BATCH: batch_job(
                 library,
                 settings.library.data_dir / BATCHES,
                 partial(
-                    _answerer, settings=settings, engine=engine, hearing=hearing, library=library, keys=keys
+                    _answerer,
+                    settings=settings,
+                    engine=engine,
+                    hearing=hearing,
+                    library=library,
+                    keys=keys,
+                    telemetry=telemetry,
                 ),
             ),
         }
@@ -73,7 +84,8 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         jobs = stack.enter_context(JobsClient(settings.library.data_dir))
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
-        stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))
+        answers = observed(handlers(library, jobs), "library", telemetry)
+        stack.enter_context(RpcServer(address, answers, threads=HANDLER_THREADS))
         logger.info("the library in %s is ready", settings.library.data_dir)
         stopping.wait()
 
@@ -86,12 +98,20 @@ def _answerer(
     hearing: Preprocessor,
     library: Library,
     keys: Keys,
+    telemetry: Telemetry,
 ) -> Answer:
     """The application itself, for whoever has this key; only a batch needs it in this process."""
     from chiasm.api import ApiContext, create_app  # noqa: PLC0415
     from chiasm.api.offline import Offline  # noqa: PLC0415
 
-    context = ApiContext(settings=settings, embedder=engine, preprocessor=hearing, library=library, keys=keys)
+    context = ApiContext(
+        settings=settings,
+        embedder=engine,
+        preprocessor=hearing,
+        library=library,
+        keys=keys,
+        telemetry=telemetry,
+    )
     return Offline(create_app(context), key_id=key_id).answer
 
 

@@ -85,6 +85,7 @@ def error_body(error: ChiasmError) -> dict[str, Any]:
 def response_of(error: ChiasmError) -> Response:
     """The whole answer to a request that failed with ``error``."""
     status = status_of(error)
+    g.failure = error.code
     response = _json(error_body(error), status)
     if status in {429, 503}:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or RETRY_AFTER)))
@@ -119,6 +120,7 @@ def _http_error(error: HTTPException) -> Response:
     zh = _HTTP_ZH.get(status, "请求未能完成")
     kind = "invalid_request_error" if status < 500 else "server_error"
     code = _HTTP_CODES.get(status, error.name.lower().replace(" ", "_"))
+    g.failure = code
     response = _json(body_of(zh if language() == "zh" else english, kind, None, code), status)
     for name, value in error.get_headers(request.environ):
         if name.lower() not in {"content-type", "content-length"}:

@@ -6,15 +6,20 @@ for the body, and later for the reader, as long as the client likes. Here a thre
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
+from chiasm.api.events import FOLLOWER
 from chiasm.api.receiving import MEMORY_BYTES, Receiver
+from chiasm.api.streams import LOOKERS, follow
+from chiasm.api.watching import ARRIVED
 from chiasm.errors import ChiasmError, Overloaded
 from chiasm.serving.departure import Departure
 
+GATEWAY = "chiasm.gateway"  # in the environ: this gateway is there, and goes on with streams of events
 REFUSAL = "chiasm.refusal"  # in the environ: the error that this request gets, whatever it asks for
 DEPARTURE = "chiasm.departure"  # in the environ: whether the client is still there
 BLOCK = 1 << 18  # bytes of a streamed answer in one piece
@@ -105,10 +110,12 @@ class Gateway:
         self._on_close = on_close
         self._free = asyncio.Semaphore(threads)
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
         self._refusers = ThreadPoolExecutor(1, thread_name_prefix="refuse")  # when all others are busy
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """One request, from its headers to the end of its answer."""
+        arrived = time.monotonic()
         if scope.proto != "http":
             return
         headers = merged(scope.headers.items())
@@ -117,7 +124,7 @@ class Gateway:
         async with self._receiver.receive(chunks if refusal is None else None, headers) as body:
             if body.abandoned:
                 return
-            environ = environ_of(scope, headers, body.file)
+            environ = {**environ_of(scope, headers, body.file), ARRIVED: arrived, GATEWAY: True}
             await self._respond(environ, refusal or body.refusal, exchange)
         if chunks is not None and (refusal is not None or not body.complete):
             await _linger(chunks)
@@ -157,10 +164,13 @@ class Gateway:
     ) -> None:
         if refusal is None and await self._thread_is_free():
             try:
-                if not departure.happened:
-                    await self._run(self._workers, environ, exchange)
+                if departure.happened:
+                    return
+                answer = await self._run(self._workers, environ, exchange)
             finally:
                 self._free.release()
+            if answer is not None:
+                await follow(environ[FOLLOWER], answer, exchange, self._lookers)
             return
         environ[REFUSAL] = refusal or Overloaded(
             "the server works on other requests", "服务器正在处理其他请求", code="busy", retry_after=2.0
@@ -174,12 +184,17 @@ class Gateway:
         except TimeoutError:
             return False
 
-    async def _run(self, workers: ThreadPoolExecutor, environ: dict[str, Any], exchange: Exchange) -> None:
+    async def _run(
+        self, workers: ThreadPoolExecutor, environ: dict[str, Any], exchange: Exchange
+    ) -> "Answer | None":
+        """Answer; or return the beginning of an answer that goes on without a thread of its own."""
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(workers, _begin, self._application, environ)
+        if FOLLOWER in environ:
+            return answer
         if answer.rest is None:
             exchange.response_bytes(answer.status, answer.headers, answer.block)
-            return
+            return None
         try:
             transport = exchange.response_stream(answer.status, answer.headers)
             block = answer.block
@@ -190,9 +205,10 @@ class Gateway:
             pass  # granian's: the client has left
         finally:
             await loop.run_in_executor(workers, _close, answer.pieces)
+        return None
 
 
-class _Answer(NamedTuple):
+class Answer(NamedTuple):
     """The head of an answer, its first block, and the rest if there is any."""
 
     status: int
@@ -202,7 +218,7 @@ class _Answer(NamedTuple):
     pieces: Iterable[bytes]
 
 
-def _begin(application: Application, environ: dict[str, Any]) -> _Answer:
+def _begin(application: Application, environ: dict[str, Any]) -> Answer:
     head: list[tuple[int, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _failure: Any = None) -> None:
@@ -213,8 +229,8 @@ def _begin(application: Application, environ: dict[str, Any]) -> _Answer:
     block = _block_of(rest)
     if len(block) < BLOCK:
         _close(pieces)
-        return _Answer(*head[0], block, None, pieces)
-    return _Answer(*head[0], block, rest, pieces)
+        return Answer(*head[0], block, None, pieces)
+    return Answer(*head[0], block, rest, pieces)
 
 
 def _block_of(pieces: Iterator[bytes]) -> bytes:

@@ -1,6 +1,8 @@
 """From what a request names to what a model takes: fetch, decode, prepare; bounded in number and time."""
 
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from flask import g, request
@@ -12,6 +14,7 @@ from chiasm.api.uploads import path_of as uploaded_path
 from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
 from chiasm.media import decode, fetch, from_base64
 from chiasm.modality import Item, Part, Text
+from chiasm.observe.carried import in_other_threads
 from chiasm.preprocess import PreparedItem
 from chiasm.serving.departure import Departure
 
@@ -59,12 +62,13 @@ def prepare(specs: list[ItemSpec]) -> list[PreparedItem]:
     if kinds <= {"text"}:
         return [_prepare(ready, spec) for spec in specs]  # no I/O and no decoding: threads would only cost
     pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
+    with ready.telemetry.tracer.span("prepare"):
 
-    def prepare_one(spec: ItemSpec) -> PreparedItem:
-        presence.expect_presence()
-        return _prepare(ready, spec)
+        def prepare_one(spec: ItemSpec) -> PreparedItem:
+            presence.expect_presence()
+            return _prepare(ready, spec)
 
-    return pool.map(prepare_one, specs, seconds=seconds_left())
+        return pool.map(in_other_threads(prepare_one), specs, seconds=seconds_left())
 
 
 def hold(specs: list[ItemSpec]) -> list[ItemSpec]:
@@ -75,7 +79,7 @@ def hold(specs: list[ItemSpec]) -> list[ItemSpec]:
     """
     ready = context()
     pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
-    return pool.map(lambda spec: _held(ready, spec), specs, seconds=seconds_left())
+    return pool.map(in_other_threads(partial(_held, ready)), specs, seconds=seconds_left())
 
 
 def load_part(ready: ApiContext, spec: PartSpec) -> Part:
@@ -87,10 +91,22 @@ def load_part(ready: ApiContext, spec: PartSpec) -> Part:
     if spec.kind == "text":
         return Text(spec.value)
     try:
-        return decode(_source(ready, spec), ready.settings.limits, expect=spec.expect)
+        return _decode(ready, _source(ready, spec), spec)
     except ChiasmError as error:
         error.param = spec.param
         raise
+
+
+def _decode(ready: ApiContext, source: bytes | Path, spec: PartSpec) -> Part:
+    begun = time.perf_counter()
+    kind = "unknown"
+    try:
+        with ready.telemetry.tracer.span("decode"):
+            part = decode(source, ready.settings.limits, expect=spec.expect)
+        kind = part.modality.value
+        return part
+    finally:
+        ready.telemetry.metrics.decode_seconds.labels(kind).observe(time.perf_counter() - begun)
 
 
 def _held(ready: ApiContext, spec: ItemSpec) -> ItemSpec:
@@ -125,7 +141,8 @@ def _source(ready: ApiContext, spec: PartSpec) -> bytes | Path:
         case "bytes":
             return bytes(spec.value)
         case "url":
-            return fetch(spec.value, limits)
+            with ready.telemetry.step("fetch", ready.telemetry.metrics.fetch_seconds):
+                return fetch(spec.value, limits)
         case "base64":
             return from_base64(spec.value, limits)
         case "file":

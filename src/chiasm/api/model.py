@@ -137,7 +137,8 @@ def truncation(item: PreparedItem) -> dict[str, int]:
 def _timed(items: Sequence[PreparedItem]) -> NDArray[np.float32]:
     embedder = context().embedder
     if isinstance(embedder, TimedEmbedder):
-        result = embedder.embed_timed(items, deadline=deadline(), caller=caller(), departure=departure())
+        with context().telemetry.tracer.span("engine", "client"):
+            result = embedder.embed_timed(items, deadline=deadline(), caller=caller(), departure=departure())
         queued, computed, vectors = result.queue_ms, result.inference_ms, result.vectors
     else:
         began = time.perf_counter()

@@ -10,6 +10,7 @@ Need = Right | Literal["nothing", "any"]  # "any": a key, whatever it may do
 NEEDS: Mapping[str, Need] = {
     "health.healthz": "nothing",
     "health.readyz": "nothing",
+    "metrics.metrics": "read",
     "documents.document": "nothing",  # as every server of this version has it
     "documents.docs": "nothing",
     "web.page": "nothing",
@@ -56,7 +57,8 @@ NEEDS: Mapping[str, Need] = {
     "batches.cancel_batch": "write",
     "jobs.list_jobs": "admin",  # everybody's
     "jobs.get_job": "read",  # of those who know its id
-    "jobs.cancel_job": "admin",
+    "jobs.delete_job": "admin",
+    "jobs.job_events": "read",  # as get_job
 }
 SHOWN_BY_COOKIE = frozenset({"files.file_content", "files.file_thumbnail"})  # what <img> and <audio> load
 

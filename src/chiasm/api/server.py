@@ -17,7 +17,11 @@ from chiasm.api.uploads import sweep
 from chiasm.library import LibraryClient
 from chiasm.modality import Item
 from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.observe.logs import log_format, start_logging
+from chiasm.observe.telemetry import Telemetry
+from chiasm.observe.traces import tracer_of
 from chiasm.preprocess import Embedder, ModelDescription, PreparedItem, Preprocessor
+from chiasm.serving.addresses import folder_of
 from chiasm.serving.client import EngineClient
 from chiasm.serving.memory import keep_lean
 from chiasm.settings import Settings
@@ -62,6 +66,7 @@ class EnginePreprocessor:
 
 def application(settings: Settings, engine: str, library: str) -> Gateway:
     """The application of one web process; engine and library may come later than it."""
+    start_logging(log_format(settings.server.log_format), "web")
     logging.captureWarnings(True)
     keep_lean()
     sweep(settings.library.data_dir, time.time())
@@ -81,6 +86,8 @@ def application(settings: Settings, engine: str, library: str) -> Gateway:
             library=LibraryClient(library, timeout=settings.server.deadline),
             keys=keys,
             audit=audit,
+            telemetry=Telemetry(tracer=tracer_of(settings.server.otlp_endpoint, "web")),
+            folder=folder_of(engine),
         )
     )
     deadline = settings.server.deadline

@@ -11,6 +11,7 @@ from rich.table import Table
 from chiasm.cli import options
 from chiasm.cli.console import emit, pick, plain, say
 from chiasm.errors import ChiasmError, SettingsError
+from chiasm.observe.traces import expect_traceable
 from chiasm.settings import LoadedSettings, ServerSettings, Settings, describe, flatten
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.", show_default="127.0.0.1")]
@@ -69,6 +70,7 @@ def expect_safe(server: ServerSettings, *, keyed: bool = False) -> None:
             f"server.workers：至少为 1，实际为 {server.workers}",
             param="server.workers",
         )
+    expect_traceable(server.otlp_endpoint)
     if keyed or server.allow_remote or is_loopback(server.host):
         return
     raise SettingsError(

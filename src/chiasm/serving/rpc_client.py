@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from chiasm.errors import CallerLeft, DeadlineExceeded, Overloaded
+from chiasm.observe.carried import carried
 from chiasm.serving import wire
 from chiasm.serving.link import Answer, Link
 from chiasm.serving.messages import Payload, Request
@@ -108,7 +109,7 @@ class RpcClient:
         """Call without waiting, for ``caller``."""
         deadline = time.monotonic() + timeout
         number = next(self._numbers)
-        frames = wire.pack(Request(number, method, payload, timeout, caller), arrays)
+        frames = wire.pack(Request(number, method, payload, timeout, dict(carried()), caller), arrays)
         link = self._connected()
         if link.pending >= self._max_pending:
             raise Overloaded(

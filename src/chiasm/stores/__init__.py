@@ -1,7 +1,9 @@
 """What is kept on disk: files by content, metadata and vectors in SQL, vector indexes as a cache of it."""
 
 from chiasm.stores.audit import AuditLog
+from chiasm.stores.columns import AttributeTable
 from chiasm.stores.files import FileStore, StoredBytes
+from chiasm.stores.filters import Condition, parse_filter
 from chiasm.stores.key_records import Allowance, Amounts, KeyRecord, Right
 from chiasm.stores.keys import Keys, keys_exist
 from chiasm.stores.lock import DataDirLock, Holder, holder_of
@@ -13,8 +15,10 @@ from chiasm.stores.vectors import ExactIndex, Match, UsearchIndex, VectorIndex
 __all__ = [
     "Allowance",
     "Amounts",
+    "AttributeTable",
     "AuditLog",
     "Change",
+    "Condition",
     "DataDirLock",
     "EntryRecord",
     "ExactIndex",
@@ -38,4 +42,5 @@ __all__ = [
     "holder_of",
     "keys_exist",
     "other_revision",
+    "parse_filter",
 ]
