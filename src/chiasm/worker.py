@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
@@ -19,11 +20,14 @@ from chiasm.library.server import handlers
 from chiasm.library.watching import keep_in_step
 from chiasm.library.work import INDEX_FOLDER, job_functions
 from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.observe.telemetry import Telemetry
+from chiasm.observe.traces import tracing
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.client import EngineClient
+from chiasm.serving.observing import observed
 from chiasm.serving.rpc import RpcServer
 from chiasm.settings import LibrarySettings, Settings
-from chiasm.stores import DataDirLock
+from chiasm.stores import DataDirLock, Keys
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +64,23 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         about = engine.description
         hearing = Preprocessor(about, recogniser_of(about))
         library = stack.enter_context(open_library(settings, engine, preprocessor=hearing))
+        keys = stack.enter_context(Keys(settings.library.data_dir))
+        # one for the whole process: two that count the same would overwrite each other
+        telemetry = Telemetry(tracer=stack.enter_context(tracing(settings.server.otlp_endpoint, "library")))
         functions = {
             **job_functions(library),
             BATCH: batch_job(
                 library,
                 settings.library.data_dir / BATCHES,
-                lambda: _answerer(settings, engine, hearing, library),
+                partial(
+                    _answerer,
+                    settings=settings,
+                    engine=engine,
+                    hearing=hearing,
+                    library=library,
+                    keys=keys,
+                    telemetry=telemetry,
+                ),
             ),
         }
         stack.enter_context(JobRunner(settings.library.data_dir, functions))
@@ -73,19 +88,35 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
         stack.enter_context(watching(settings.library, library, jobs, stopping))
-        stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))
+        answers = observed(handlers(library, jobs), "library", telemetry)
+        stack.enter_context(RpcServer(address, answers, threads=HANDLER_THREADS))
         logger.info("the library in %s is ready", settings.library.data_dir)
         stopping.wait()
 
 
-def _answerer(settings: Settings, engine: Embedder, hearing: Preprocessor, library: Library) -> Answer:
-    """The application itself; only a batch needs it in this process."""
+def _answerer(
+    key_id: str,
+    *,
+    settings: Settings,
+    engine: Embedder,
+    hearing: Preprocessor,
+    library: Library,
+    keys: Keys,
+    telemetry: Telemetry,
+) -> Answer:
+    """The application itself, for whoever has this key; only a batch needs it in this process."""
     from chiasm.api import ApiContext, create_app  # noqa: PLC0415
     from chiasm.api.offline import Offline  # noqa: PLC0415
 
-    return Offline(
-        create_app(ApiContext(settings=settings, embedder=engine, preprocessor=hearing, library=library))
-    ).answer
+    context = ApiContext(
+        settings=settings,
+        embedder=engine,
+        preprocessor=hearing,
+        library=library,
+        keys=keys,
+        telemetry=telemetry,
+    )
+    return Offline(create_app(context), key_id=key_id).answer
 
 
 @contextmanager

@@ -101,12 +101,15 @@ class BackgroundLibrary(Library):
         raise NotFound("expected no folder here", "此处不接受文件夹")
 
     def submit_batch(self, params: Mapping[str, Any]) -> JobRecord:
-        raise NotFound("expected no batch here", "此处不接受批处理")
+        raise NotFound("expected no batch here", "此处不接受批次")
 
     def get_job(self, job_id: str) -> JobRecord:
         raise NotFound("there is no such job", "没有这个任务")
 
     cancel_job = get_job
+
+    def delete_job(self, job_id: str) -> None:
+        self.jobs = [job for job in self.jobs if job.id != job_id]
 
     def finish(self) -> None:
         for thread in self._threads:

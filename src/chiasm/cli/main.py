@@ -15,6 +15,7 @@ from chiasm.cli.embed import embed
 from chiasm.cli.evaluate import evaluate
 from chiasm.cli.index import index
 from chiasm.cli.jobs import jobs
+from chiasm.cli.keys import keys_app
 from chiasm.cli.models import models
 from chiasm.cli.search import search
 from chiasm.cli.serve import serve
@@ -41,6 +42,7 @@ app.command("bench")(bench)
 app.command("train")(train)
 app.add_typer(data_app, name="data")
 app.command("jobs")(jobs)
+app.add_typer(keys_app, name="keys")
 app.command("doctor")(doctor)
 
 

@@ -21,6 +21,7 @@ from chiasm.library.search import Searcher
 from chiasm.preprocess import Embedder
 from chiasm.settings import Settings
 from chiasm.stores import EntryRecord, Indexed, NewSegment, UsearchIndex, VectorIndex
+from chiasm.stores.census import Held, census
 from chiasm.stores.records import Attribute, FileMode
 from chiasm.stores.rows import new_id
 
@@ -63,8 +64,12 @@ class Library(Catalogue):
                 self._indexer = Indexer(embedder, cutter, max_bytes=self._max_bytes)
         neutral = Calibration()  # of vectors from elsewhere only their order can be told
         self._searcher = Searcher(
-            self._segments, self._indexes, lambda revision: calibrations.get(revision, neutral)
+            self._segments, self._indexes, self._tables, lambda revision: calibrations.get(revision, neutral)
         )
+
+    def census(self) -> list[Held]:
+        """Entries by store and modality."""
+        return census(self._metadata)
 
     # Files in stores
 
@@ -100,9 +105,7 @@ class Library(Catalogue):
         """Put uploaded files into a store, to be indexed by :meth:`add_files`."""
         store_id = self._metadata.store(store).id
         checked = checked_attributes(attributes)
-        return [
-            self._metadata.attach(store_id, self._metadata.file(i).id, attributes=checked) for i in file_ids
-        ]
+        return [self._attach(store_id, file_id, checked) for file_id in file_ids]
 
     def add_files(
         self, store: str, file_ids: Sequence[str], progress: Progress = _no_progress
@@ -125,10 +128,15 @@ class Library(Catalogue):
         """The entries of these files; made, to be indexed, where there is none."""
         store_id = self._metadata.store(store).id
         return [
-            self._metadata.find_entry(store_id, file_id)
-            or self._metadata.attach(store_id, self._metadata.file(file_id).id, attributes={})
+            self._metadata.find_entry(store_id, file_id) or self._attach(store_id, file_id, {})
             for file_id in file_ids
         ]
+
+    def _attach(self, store_id: str, file_id: str, attributes: Mapping[str, Attribute]) -> EntryRecord:
+        with self._changing:
+            entry = self._metadata.attach(store_id, self._metadata.file(file_id).id, attributes=attributes)
+            self._tables.put(store_id, entry.file.id, entry.attributes)
+        return entry
 
     # Items
 

@@ -12,7 +12,16 @@ from chiasm.library.query import MODALITIES, Query
 from chiasm.library.ranking import score, spread
 from chiasm.library.relevance import KINDS, Calibration, kind_of
 from chiasm.library.results import Duplicate, Hit, Span
-from chiasm.stores import EntryRecord, SegmentRecord, Segments, StoreRecord, VectorIndex, other_revision
+from chiasm.library.tables import AttributeTables
+from chiasm.stores import (
+    EntryRecord,
+    SegmentRecord,
+    Segments,
+    StoreRecord,
+    VectorIndex,
+    other_revision,
+    parse_filter,
+)
 from chiasm.stores.vectors import Match
 
 MAX_CANDIDATES = 8192  # of one modality: how far the search for `limit` different files may go
@@ -61,10 +70,15 @@ class Searcher:
     """
 
     def __init__(
-        self, segments: Segments, indexes: IndexSource, calibrations: Callable[[str], Calibration]
+        self,
+        segments: Segments,
+        indexes: IndexSource,
+        tables: AttributeTables,
+        calibrations: Callable[[str], Calibration],
     ) -> None:
         self._segments = segments
         self._indexes = indexes
+        self._tables = tables
         self._calibrations = calibrations
 
     def search(self, store: StoreRecord, query: Query, *, revision: str | None) -> list[Hit]:
@@ -85,10 +99,9 @@ class Searcher:
         query.checked(store.dimensions)
         norms = np.linalg.norm(query.vectors, axis=1, keepdims=True)
         vectors = np.asarray(query.vectors / norms, np.float32)
+        condition = None if query.filters is None else parse_filter(query.filters)
         places = [
-            _Place(
-                m, index, None if query.filters is None else self._segments.ids(store.id, m, query.filters)
-            )
+            _Place(m, index, None if condition is None else self._tables.allowed(store.id, m, condition))
             for m in MODALITIES
             if query.modalities is None or m in query.modalities
             for index in [self._indexes.get(store, m)]

@@ -1,6 +1,11 @@
 """What is kept on disk: files by content, metadata and vectors in SQL, vector indexes as a cache of it."""
 
+from chiasm.stores.audit import AuditLog
+from chiasm.stores.columns import AttributeTable
 from chiasm.stores.files import FileStore, StoredBytes
+from chiasm.stores.filters import Condition, parse_filter
+from chiasm.stores.key_records import Allowance, Amounts, KeyRecord, Right
+from chiasm.stores.keys import Keys, keys_exist
 from chiasm.stores.lock import DataDirLock, Holder, holder_of
 from chiasm.stores.metadata import Metadata
 from chiasm.stores.records import EntryRecord, FileRecord, NewSegment, Page, SegmentRecord, StoreRecord
@@ -8,7 +13,12 @@ from chiasm.stores.segments import Change, Indexed, Segments, other_revision
 from chiasm.stores.vectors import ExactIndex, Match, UsearchIndex, VectorIndex
 
 __all__ = [
+    "Allowance",
+    "Amounts",
+    "AttributeTable",
+    "AuditLog",
     "Change",
+    "Condition",
     "DataDirLock",
     "EntryRecord",
     "ExactIndex",
@@ -16,10 +26,13 @@ __all__ = [
     "FileStore",
     "Holder",
     "Indexed",
+    "KeyRecord",
+    "Keys",
     "Match",
     "Metadata",
     "NewSegment",
     "Page",
+    "Right",
     "SegmentRecord",
     "Segments",
     "StoreRecord",
@@ -27,5 +40,7 @@ __all__ = [
     "UsearchIndex",
     "VectorIndex",
     "holder_of",
+    "keys_exist",
     "other_revision",
+    "parse_filter",
 ]
