@@ -1,7 +1,7 @@
-# docker build -t chiasm .                    (add --build-arg TORCH_INDEX=… to choose the build of torch)
+# docker build -t chiasm .                    (--build-arg TORCH_INDEX=… chooses the build of torch, EXTRAS=otel adds extras)
 # docker run -p 127.0.0.1:8000:8000 -v chiasm-data:/data chiasm
 #
-# There are no keys yet: publish the port on loopback, as above, or put a proxy that asks for a password before it.
+# Publish the port on loopback, as above, until there is a key: docker exec CONTAINER chiasm keys create NAME
 
 FROM python:3.12-slim AS build
 ARG TORCH_INDEX=
@@ -12,17 +12,20 @@ COPY constraints.txt ./
 RUN pip install -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY src ./src
-RUN pip install -c constraints.txt .
+ARG EXTRAS=
+RUN pip install -c constraints.txt ".${EXTRAS:+[$EXTRAS]}" && pip uninstall -y pip
 
 FROM python:3.12-slim
-RUN useradd --create-home --uid 10001 chiasm && install -d -o chiasm /data
+RUN groupadd --gid 10001 chiasm && useradd --uid 10001 --gid 10001 --no-create-home chiasm && install -d -o chiasm -g chiasm /data
 COPY --from=build /opt/chiasm /opt/chiasm
 ENV PATH=/opt/chiasm/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
     CHIASM_SERVER_HOST=0.0.0.0 \
     CHIASM_SERVER_ALLOW_REMOTE=true \
     CHIASM_LIBRARY_DATA_DIR=/data
-USER chiasm
+USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000

@@ -114,11 +114,25 @@ class Overloaded(ChiasmError):
     kind = "server_error"
 
 
+class RateLimited(Overloaded):
+    """One caller asks for more than its share; the code says of what: requests, a budget, the queue."""
+
+    code = "rate_limited"
+    kind = "rate_limit_error"
+
+
 class DeadlineExceeded(ChiasmError):
     """The answer did not come within the caller's deadline; the work was dropped."""
 
     code = "deadline_exceeded"
     kind = "server_error"
+
+
+class CallerLeft(ChiasmError):
+    """Nobody waits for the answer any more; the work was dropped."""
+
+    code = "caller_left"
+    kind = "invalid_request_error"
 
 
 class FetchFailed(ChiasmError):

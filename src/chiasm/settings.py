@@ -34,6 +34,17 @@ class ServerSettings:
         default=False,
         metadata={"help": "listen beyond this machine although anyone who connects may do anything"},
     )
+    audit_bytes: int = field(
+        default=16 << 20, metadata={"help": "bytes of one file of the audit log; 0 turns it off"}
+    )
+    audit_files: int = field(default=8, metadata={"help": "files of the audit log that are kept"})
+    log_format: str = field(
+        default="text",
+        metadata={"help": "log lines for people (text) or machines (json)", "choices": ("text", "json")},
+    )
+    otlp_endpoint: str = field(
+        default="", metadata={"help": "OTLP/HTTP collector that gets traces; empty: nothing is traced"}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +64,9 @@ class EngineSettings:
 
     max_queue_cost: float = field(
         default=512.0, metadata={"help": "queued cost beyond which new work gets 503"}
+    )
+    key_share: float = field(
+        default=0.5, metadata={"help": "part of the queue that one key may fill before it gets 429"}
     )
     max_batch_cost: float = field(default=32.0, metadata={"help": "cost of one batch"})
     max_wait: float = field(
@@ -76,6 +90,7 @@ class Limits:
     text_chars: int = field(default=100_000, metadata={"help": "characters of one text part"})
     file_bytes: int = field(default=256 << 20, metadata={"help": "bytes of one media file"})
     image_pixels: int = field(default=50_000_000, metadata={"help": "pixels of one picture"})
+    document_pages: int = field(default=1000, metadata={"help": "pages of one PDF"})
     media_seconds: float = field(default=7200.0, metadata={"help": "seconds of one recording or video"})
     request_media_seconds: float = field(
         default=300.0, metadata={"help": "seconds of one recording or video that is sent for a vector"}
@@ -88,6 +103,9 @@ class Limits:
         default=(), metadata={"help": "hosts or networks that may be fetched although they are private"}
     )
     uploads: int = field(default=32, metadata={"help": "concurrent uploads"})
+    event_streams: int = field(
+        default=64, metadata={"help": "jobs whose events are followed at a time, in each web worker"}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +133,10 @@ class LibrarySettings:
         default=6.0, metadata={"help": "length of an indexed stretch of sound or video"}
     )
     passage_chars: int = field(default=480, metadata={"help": "length of an indexed passage of a long text"})
+    watch: tuple[Path, ...] = field(
+        default=(), metadata={"help": "folders that the server keeps a store in step with"}
+    )
+    watch_store: str = field(default="library", metadata={"help": "name of the store for watched folders"})
     sample: bool = field(
         default=True, metadata={"help": "put the openly licensed sample library in at first start"}
     )
@@ -177,6 +199,7 @@ def load_settings(
             if f"{section.name}.{f.name}" in given
         }
         sections[section.name] = kind(**values)
+        _check_choices(section.name, sections[section.name])
     origins: dict[str, Origin] = {name: given[name][1] if name in given else "default" for name in known}
     return LoadedSettings(settings=Settings(**sections), origins=origins)
 
@@ -266,6 +289,17 @@ def _convert(name: str, value: Any, known: Mapping[str, Any]) -> Any:
             param=name,
         )
     return converted
+
+
+def _check_choices(section: str, settings: Any) -> None:
+    for f in fields(settings):
+        choices, value = f.metadata.get("choices"), getattr(settings, f.name)
+        if choices and value not in choices:
+            raise SettingsError(
+                f"{section}.{f.name}: expected {' or '.join(choices)}, got {value!r}",
+                f"{section}.{f.name}：应为 {' 或 '.join(choices)}，实际为 {value!r}",
+                param=f"{section}.{f.name}",
+            )
 
 
 def _boolean(value: Any) -> bool:

@@ -4,13 +4,14 @@ It serves nothing itself, so it imports nothing that serves: that would double t
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
+from chiasm.observe.logs import JsonFormatter, LogFormat, TextFormatter, log_format
 from chiasm.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,8 +46,15 @@ def run_web(settings: Settings, engine: str, library: str) -> None:
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=1000 * HEADER_SECONDS),
         log_level=LogLevels.error,
-        log_dictconfig={"handlers": {"console": STDERR, "access": STDERR}},
+        log_dictconfig={
+            "handlers": {"console": STDERR, "access": STDERR},
+            "formatters": dict.fromkeys(("generic", "access"), _formatter(log_format(server.log_format))),
+        },
     ).serve(target_loader=partial(load, settings, engine, library), wrap_loader=False)
+
+
+def _formatter(form: LogFormat) -> dict[str, Any]:
+    return {"()": JsonFormatter if form == "json" else TextFormatter, "process": "web"}
 
 
 def load(settings: Settings, engine: str, library: str) -> "Gateway":

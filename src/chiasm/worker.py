@@ -3,7 +3,9 @@
 import logging
 import signal
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
@@ -15,19 +17,24 @@ from chiasm.library import Library, open_library
 from chiasm.library.batches import BATCH, Answer, batch_job
 from chiasm.library.batches import FOLDER as BATCHES
 from chiasm.library.server import handlers
+from chiasm.library.watching import keep_in_step
 from chiasm.library.work import ADD_FILES, INDEX_FOLDER, job_functions
 from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.observe.telemetry import Telemetry
+from chiasm.observe.traces import tracing
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.client import EngineClient
+from chiasm.serving.observing import observed
 from chiasm.serving.rpc import RpcServer
-from chiasm.settings import Settings
-from chiasm.stores import DataDirLock
+from chiasm.settings import LibrarySettings, Settings
+from chiasm.stores import DataDirLock, Keys
 from chiasm.stores.opening import SAMPLE_MARK
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_STORE = "sample"
 ENGINE_POLL_SECONDS = 0.5
+JOBS_LOOKED_AT = 100
 HANDLER_THREADS = 8
 JOBS_AT_ONCE = 500
 
@@ -58,12 +65,23 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         about = engine.description
         hearing = Preprocessor(about, recogniser_of(about))
         library = stack.enter_context(open_library(settings, engine, preprocessor=hearing))
+        keys = stack.enter_context(Keys(settings.library.data_dir))
+        # one for the whole process: two that count the same would overwrite each other
+        telemetry = Telemetry(tracer=stack.enter_context(tracing(settings.server.otlp_endpoint, "library")))
         functions = {
             **job_functions(library),
             BATCH: batch_job(
                 library,
                 settings.library.data_dir / BATCHES,
-                lambda: _answerer(settings, engine, hearing, library),
+                partial(
+                    _answerer,
+                    settings=settings,
+                    engine=engine,
+                    hearing=hearing,
+                    library=library,
+                    keys=keys,
+                    telemetry=telemetry,
+                ),
             ),
         }
         kept = settings.library
@@ -72,19 +90,83 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         if settings.library.sample:
             add_sample(library, jobs, settings.library.data_dir)
         resume_orphans(library, jobs)
-        stack.enter_context(RpcServer(address, handlers(library, jobs), threads=HANDLER_THREADS))
+        stack.enter_context(watching(settings.library, library, jobs, stopping))
+        answers = observed(handlers(library, jobs), "library", telemetry)
+        stack.enter_context(RpcServer(address, answers, threads=HANDLER_THREADS))
         logger.info("the library in %s is ready", settings.library.data_dir)
         stopping.wait()
 
 
-def _answerer(settings: Settings, engine: Embedder, hearing: Preprocessor, library: Library) -> Answer:
-    """The application itself; only a batch needs it in this process."""
+def _answerer(
+    key_id: str,
+    *,
+    settings: Settings,
+    engine: Embedder,
+    hearing: Preprocessor,
+    library: Library,
+    keys: Keys,
+    telemetry: Telemetry,
+) -> Answer:
+    """The application itself, for whoever has this key; only a batch needs it in this process."""
     from chiasm.api import ApiContext, create_app  # noqa: PLC0415
     from chiasm.api.offline import Offline  # noqa: PLC0415
 
-    return Offline(
-        create_app(ApiContext(settings=settings, embedder=engine, preprocessor=hearing, library=library))
-    ).answer
+    context = ApiContext(
+        settings=settings,
+        embedder=engine,
+        preprocessor=hearing,
+        library=library,
+        keys=keys,
+        telemetry=telemetry,
+    )
+    return Offline(create_app(context), key_id=key_id).answer
+
+
+@contextmanager
+def watching(
+    settings: LibrarySettings, library: Library, jobs: JobsClient, stopping: threading.Event
+) -> Iterator[None]:
+    """Keep ``settings.watch`` in step, each by a thread that queues jobs; they end with ``stopping``."""
+    store = library.ensure_store(settings.watch_store).store if settings.watch else None
+    threads = [
+        threading.Thread(
+            target=keep_in_step,
+            args=(folder, _bringer(store.id, folder, jobs, stopping), stopping),
+            kwargs={"exclude": [settings.data_dir]},
+            name=f"watch-{number}",
+        )
+        for number, folder in enumerate(settings.watch)
+        if store is not None
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+
+
+def _bringer(store: str, folder: Path, jobs: JobsClient, stopping: threading.Event) -> Callable[[], bool]:
+    path = str(folder.expanduser().absolute())
+
+    def bring() -> bool:
+        """Queue a look at the folder and wait for its end; whether it went well.
+
+        One that is at work already may have passed by what has changed since: another follows it.
+        """
+        while True:
+            before = {job.id for job in jobs.list_jobs(limit=JOBS_LOOKED_AT) if not job.finished}
+            job = jobs.submit(INDEX_FOLDER, {"store": store, "folder": path}, key=f"{store}:{path}")
+            while not job.finished:
+                if stopping.wait(ENGINE_POLL_SECONDS):
+                    return True  # the next start looks again anyway
+                job = jobs.get(job.id)
+            if job.id not in before:
+                return job.status == "completed"
+
+    return bring
 
 
 def sample_folder() -> Path:

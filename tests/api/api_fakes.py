@@ -1,6 +1,7 @@
 """A model that knows three colours, and everything around it as it really is."""
 
 import io
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,16 +57,22 @@ def describe(**changes: object) -> ModelDescription:
 class ColourModel:
     """The first three components are how red, green and blue a thing is; the others tell contents apart.
 
-    ``failure``: raised instead of answering. ``status``: only the engine's client has one.
+    ``failure``: raised instead of answering. ``gate``: holds answers back while clear. ``status``: only the
+    engine's client has one.
     """
 
     description: ModelDescription = field(default_factory=describe)
     failure: Exception | None = None
     seen: list[PreparedItem] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     def embed_prepared(self, items: Sequence[PreparedItem], *, deadline: float | None = None) -> np.ndarray:
         if self.failure is not None:
             raise self.failure
+        assert self.gate.wait(60)
         self.seen += items
         return np.stack([self._vector(item) for item in items])
 

@@ -74,10 +74,11 @@ class InlineJobs:
 
 @dataclass
 class LiveServer:
-    """Where it answers, and its web process."""
+    """Where it answers, its web process, and the model behind it."""
 
     url: str
     process: subprocess.Popen[bytes]
+    model: ColourModel
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def live_server(data_dir: Path) -> Iterator[LiveServer]:
         stack.callback(_end, process)
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(url, process)
-        yield LiveServer(url, process)
+        yield LiveServer(url, process, model)
 
 
 @dataclass

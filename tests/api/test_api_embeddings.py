@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from api_fakes import DIMENSIONS, MAX_TOKENS, ColourModel, describe, picture, sound, video
 
-from chiasm.errors import DeadlineExceeded, InvalidInput, Overloaded
+from chiasm.errors import DeadlineExceeded, InvalidInput, Overloaded, RateLimited
 
 
 def post(client, body, **headers):
@@ -256,7 +256,7 @@ def test_a_modality_the_model_does_not_take_is_named(client, app, model: ColourM
     ("failure", "status"),
     [
         (Overloaded("the queue is full", "队列已满", retry_after=2.5), 503),
-        (Overloaded("too many requests", "请求过多", code="rate_limited"), 429),
+        (RateLimited("too many requests", "请求过多"), 429),
         (DeadlineExceeded("too late", "超时"), 504),
         (RuntimeError("secret path /etc/x"), 500),
     ],

@@ -2,16 +2,17 @@
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pytest
 
-from chiasm.api import receiving
-from chiasm.api.gateway import BLOCK, REFUSAL, Gateway, environ_of, merged
+from chiasm.api import gateway, receiving
+from chiasm.api.gateway import BLOCK, DEPARTURE, REFUSAL, Gateway, environ_of, merged
 from chiasm.api.receiving import Receiver
-from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded, TooLarge
+from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded, TooLarge, Unauthorized
 from chiasm.settings import Limits
 
 JSON, FORM = {"content-type": "application/json"}, {"content-type": "multipart/form-data; boundary=b"}
@@ -29,6 +30,7 @@ class Played:
     body: bytes = b""
     pieces: int = 0
     read: int = 0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self.chunks:
@@ -36,6 +38,9 @@ class Played:
             yield chunk
         if self.stalls:
             await asyncio.sleep(3600)
+
+    async def client_disconnect(self) -> None:
+        await self.gone.wait()
 
     def response_bytes(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -218,3 +223,85 @@ def test_the_environ_is_what_wsgi_says():
 def test_repeated_headers_are_joined_and_look_alikes_dropped():
     given = [("host", "a"), ("host", "b"), ("cookie", "x=1"), ("cookie", "y=2"), ("x_forwarded_for", "z")]
     assert merged(given) == {"host": "a,b", "cookie": "x=1; y=2"}
+
+
+def test_the_application_is_told_when_its_client_leaves(tmp_path):
+    exchange, told = Played(), threading.Event()
+
+    class Slow(Echo):
+        def __call__(self, environ, start_response):
+            with environ[DEPARTURE].means(told.set):
+                exchange.loop.call_soon_threadsafe(exchange.gone.set)
+                assert told.wait(30)
+            return super().__call__(environ, start_response)
+
+    async def run() -> None:
+        exchange.loop = asyncio.get_running_loop()
+        gateway = Gateway(Slow(), Receiver(LIMITS, tmp_path, 60.0), threads=1, patience=60.0)
+        await gateway.__rsgi__(scope_of("GET"), exchange)
+
+    asyncio.run(run())
+    assert told.is_set()
+
+
+def test_who_left_while_waiting_for_a_thread_gets_none(tmp_path):
+    busy, gone, echo = threading.Event(), Played(), Echo()
+
+    def hold(environ, start_response):
+        assert busy.wait(30)
+        return echo(environ, start_response)
+
+    async def run() -> None:
+        gateway = Gateway(hold, Receiver(LIMITS, tmp_path, 60.0), threads=1, patience=60.0)
+        first = asyncio.create_task(gateway.__rsgi__(scope_of("GET"), Played()))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(gateway.__rsgi__(scope_of("GET"), gone))
+        await asyncio.sleep(0)
+        gone.gone.set()
+        await asyncio.sleep(0.01)
+        busy.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(run())
+    assert echo.calls == 1
+    assert gone.status == 0
+
+
+def test_a_large_body_is_not_taken_in_from_those_who_may_not_come_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(gateway, "MEMORY_BYTES", 100)
+    asked = []
+
+    def knock(headers):
+        asked.append(headers)
+        raise Unauthorized("a", "b")
+
+    async def run(exchange, **headers) -> None:
+        taking = Gateway(
+            echo := Echo(), Receiver(LIMITS, tmp_path, 60.0), threads=1, patience=60.0, knock=knock
+        )
+        await taking.__rsgi__(scope_of(**headers), exchange)
+        return echo
+
+    large = Played([b"x" * 150] * 4)
+    assert asyncio.run(run(large, content_length="600", authorization="Bearer ?")).calls == 1
+    assert large.body == b"invalid_api_key"
+    assert large.read == 4, "read on and forgotten, so that the client sees the answer"
+    assert asked[0]["authorization"] == "Bearer ?"
+    asyncio.run(run(Played([b"x"]), transfer_encoding="chunked"))
+    assert len(asked) == 2
+    small = Played([b"x" * 50])
+    asyncio.run(run(small, content_length="50"))
+    assert (len(asked), small.body) == (2, b"x" * 50)
+
+
+def test_at_the_end_of_the_process_what_is_open_is_closed(tmp_path):
+    closed = []
+    ending = Gateway(
+        Echo(),
+        Receiver(LIMITS, tmp_path, 60.0),
+        threads=1,
+        patience=1.0,
+        on_close=lambda: closed.append(True),
+    )
+    ending.__rsgi_del__(None)
+    assert closed == [True]

@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -237,3 +238,38 @@ def test_files_stream_in_ranges(server, api):
     part = ask(f"{server.url}/v1/files/{kept.id}/content", headers={"Range": "bytes=10-19"})
     assert part.status == 206
     assert part.content == data[10:20]
+
+
+def test_a_client_that_leaves_frees_its_place_in_the_engine_s_queue(server: LiveServer):
+    def send(words: str) -> socket.socket:
+        body = f'{{"input": "{words}"}}'.encode()
+        host = urlsplit(server.url).netloc
+        head = f"POST /v1/embeddings HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        opened = socket.create_connection((urlsplit(server.url).hostname, urlsplit(server.url).port), 30)
+        opened.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        return opened
+
+    def wait_for(length: int, busy: bool) -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            engine = ask(f"{server.url}/healthz").json()["engine"]
+            if engine["queue_length"] == length and (engine["busy_seconds"] > 0) == busy:
+                return
+        raise AssertionError(engine)
+
+    server.model.gate.clear()
+    try:
+        with send("red red green") as first:
+            wait_for(0, busy=True)
+            with send("green green blue"):
+                wait_for(1, busy=True)
+            wait_for(0, busy=True)
+            server.model.gate.set()
+            assert first.recv(4096).startswith(b"HTTP/1.1 200")
+    finally:
+        server.model.gate.set()
+    wait_for(0, busy=False)
+    parts = [item.parts[0].arrays for item in server.model.seen]
+    tokens = [arrays["token_ids"].tolist() for arrays in parts if "token_ids" in arrays]
+    assert [1, 1, 2] in tokens
+    assert [2, 2, 3] not in tokens

@@ -6,6 +6,8 @@ import io
 import pytest
 from api_fakes import picture, video
 
+from document_files import pdf
+
 
 @pytest.fixture
 def store(client) -> str:
@@ -129,6 +131,20 @@ def test_a_text_finds_pictures_and_the_moment_in_a_video(client, store, files):
     assert clip["file_id"] == files["video"]
     assert clip["media"]["end"] > 0
     assert client.get(clip["media"]["thumbnail_url"]).status_code == 200
+
+
+def test_a_hit_in_a_document_names_its_page(client, store):
+    document = pdf(["red", "!0 1 0 rg 0 0 595 842 re f"])
+    client.post(f"/v1/vector_stores/{store}/files", data={"file": (io.BytesIO(document), "x.pdf")})
+    by_words, by_looks = (
+        next(h for h in search(client, store, query=q, modalities=m) if h["filename"] == "x.pdf")
+        for q, m in (("red", ["text"]), ("green", ["image"]))
+    )
+    assert (by_words["media"]["page"], by_words["content"][0]["text"]) == (1, "red")
+    assert by_looks["media"]["page"] == 2
+    for hit in (by_words, by_looks):
+        assert f"page={hit['media']['page']}" in hit["media"]["thumbnail_url"]
+        assert client.get(hit["media"]["thumbnail_url"]).mimetype == "image/webp"
 
 
 def test_a_picture_finds_texts(client, store, files):

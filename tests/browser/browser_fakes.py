@@ -3,7 +3,7 @@
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,16 @@ class BackgroundLibrary(Library):
     def submit_index_folder(self, store: str, folder: Path | str) -> JobRecord:
         raise NotFound("expected no folder here", "此处不接受文件夹")
 
+    def submit_batch(self, params: Mapping[str, Any]) -> JobRecord:
+        raise NotFound("expected no batch here", "此处不接受批次")
+
     def get_job(self, job_id: str) -> JobRecord:
         raise NotFound("there is no such job", "没有这个任务")
 
     cancel_job = get_job
+
+    def delete_job(self, job_id: str) -> None:
+        self.jobs = [job for job in self.jobs if job.id != job_id]
 
     def finish(self) -> None:
         for thread in self._threads:

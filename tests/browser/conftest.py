@@ -3,25 +3,18 @@
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from browser_fakes import BackgroundLibrary, FakeEmbedder, FakePreprocessor, Site
+from browser_fakes import Site
 from browser_media import SAMPLE, fill
+from browser_site import fresh, serving
 from page_reader import Page
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-from werkzeug.serving import make_server
-
-from chiasm.api.app import create_app
-from chiasm.api.context import ApiContext
-from chiasm.library.cutting import MediaCutter
-from chiasm.settings import LibrarySettings, Settings
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -51,18 +44,8 @@ def driver() -> Iterator[Chrome]:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One server for all tests."""
-    settings = replace(Settings(), library=LibrarySettings(data_dir=tmp_path_factory.mktemp("data")))
-    preprocessor, embedder = FakePreprocessor(), FakeEmbedder()
-    with BackgroundLibrary(settings, embedder, MediaCutter(preprocessor, settings)) as library:
-        context = ApiContext(settings=settings, embedder=embedder, preprocessor=preprocessor, library=library)
-        server = make_server("127.0.0.1", 0, create_app(context), threaded=True)
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        serving.start()
-        yield Site(url=f"http://127.0.0.1:{server.port}/", library=library, preprocessor=preprocessor)
-        server.shutdown()
-        serving.join()
-        server.server_close()
-        library.finish()
+    with serving(tmp_path_factory.mktemp("data")) as site:
+        yield site
 
 
 @pytest.fixture
@@ -79,23 +62,12 @@ def site(running: Site) -> Site:
 
 
 @pytest.fixture
-def page(site: Site, driver: Chrome) -> Iterator[Page]:
+def page(site: Site, driver: Chrome) -> Page:
     """The page as someone sees it whose browser prefers English."""
-    yield from _fresh(site, driver, "en-US")
+    return fresh(site, driver, "en-US").open()
 
 
 @pytest.fixture
-def chinese_page(site: Site, driver: Chrome) -> Iterator[Page]:
+def chinese_page(site: Site, driver: Chrome) -> Page:
     """The page as someone sees it whose browser prefers Chinese."""
-    yield from _fresh(site, driver, "zh-CN")
-
-
-def _fresh(site: Site, driver: Chrome, language: str) -> Iterator[Page]:
-    seen = Page(driver, site.url)
-    seen.prefer(language)
-    seen.resize(1280)
-    seen.emulate(prefers_color_scheme="light")
-    everything = {"origin": site.url, "storageTypes": "cookies,local_storage"}
-    driver.execute_cdp_cmd("Storage.clearDataForOrigin", everything)
-    seen.complaints()  # those of before are not this test's
-    yield seen.open()
+    return fresh(site, driver, "zh-CN").open()

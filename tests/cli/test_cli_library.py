@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from cli_fakes import FakeModel, picture
 
+from document_files import docx, pdf, placed
+
 pytestmark = pytest.mark.usefixtures("fake_model")
 
 
@@ -240,3 +242,15 @@ def test_data_held_by_a_process_that_does_not_answer_is_an_error(
     assert code == 1
     assert answer["error"]["code"] == "data_dir_locked"
     assert "4711" in answer["error"]["message"]
+
+
+def test_hits_in_documents_say_where(run, fake_model, notes):
+    (notes / "trip.docx").write_bytes(docx(placed("a"), {"a": (notes / "red.png").read_bytes()}))
+    (notes / "manual.pdf").write_bytes(pdf(["bread", "boat"]))
+    run("index", str(notes), "--data-dir", "d")
+    code, out, _ = run("search", "red", "--data-dir", "d", "--modality", "image", "--threshold", "0")
+    assert code == 0
+    assert "trip.docx" in out
+    code, out, _ = run("search", "boat", "--data-dir", "d", "--threshold", "0")
+    assert code == 0
+    assert [line.split()[-2:] for line in out.splitlines() if "manual.pdf" in line] == [["page", "2"]]

@@ -26,9 +26,10 @@ class Server:
     told: dict[str, Any]
     log: Path
 
-    def get(self, path: str) -> tuple[int, bytes]:
+    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        request = urllib.request.Request(self.told["url"] + path, headers=headers)
         try:
-            with urllib.request.urlopen(self.told["url"] + path, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:

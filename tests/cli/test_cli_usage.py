@@ -45,7 +45,19 @@ COMMANDS = dict(commands())
 
 
 def test_the_commands_of_the_contract_are_there():
-    named = {"serve", "index", "search", "embed", "eval", "models", "doctor", "train", "jobs", "data build"}
+    named = {
+        "serve",
+        "index",
+        "watch",
+        "search",
+        "embed",
+        "eval",
+        "models",
+        "doctor",
+        "train",
+        "jobs",
+        "data build",
+    }
     assert {f"chiasm {name}" for name in named} <= set(COMMANDS)
 
 

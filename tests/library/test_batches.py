@@ -39,7 +39,7 @@ def run(library: Library, tmp_path: Path, asked: list[bytes]) -> Callable:
         asked.append(line)
         return b"bad" not in line, json.dumps([line.decode(), endpoint]).encode()
 
-    job = batch_job(library, tmp_path / "batches", lambda: answer)
+    job = batch_job(library, tmp_path / "batches", lambda _key: answer)
 
     def start(content: bytes, context: Context | None = None) -> dict:
         known = list(library.uploaded_files(purpose="batch").data)

@@ -15,6 +15,7 @@ from chiasm.library import open_library
 from chiasm.library.cutting import MediaCutter
 from chiasm.preprocess import Preprocessor
 from chiasm.settings import LibrarySettings, Limits, Settings
+from document_files import docx, paragraph, pdf, placed
 
 
 @pytest.fixture
@@ -60,6 +61,46 @@ def test_a_text_is_passages_that_know_their_place_and_title(cutter: MediaCutter,
     assert all(text[int(p.start or 0) : int(p.end or 0)] == p.snippet for p in pieces)
     lengths = [len(piece.item.parts[0].arrays["token_ids"]) for piece in pieces]
     assert lengths[-1] > len(snippets[-1] or ""), "the title goes with later passages"
+
+
+def test_a_pdf_is_the_passages_and_the_picture_of_each_page(cutter: MediaCutter, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(pdf(["On apples", "Apples are red and round.", "!1 0 0 rg 9 9 99 99 re f"]))
+    cut = cutter(tmp_path / "x")
+    pieces = list(cut.pieces)
+    assert (cut.modality, cut.mime) == ("text", "application/pdf")
+    assert [(piece.modality, piece.page) for piece in pieces] == [
+        ("text", 1), ("image", 1), ("text", 2), ("image", 2), ("image", 3),
+    ]  # fmt: skip
+    second = pieces[2]
+    assert (second.snippet, second.start, second.end) == ("Apples are red and round.", 0, 25)
+    assert len(second.item.parts[0].arrays["token_ids"]) > 25, "the title goes with later pages"
+
+
+def test_a_word_document_is_its_passages_and_the_pictures_in_it(cutter: MediaCutter, tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40), (200, 30, 30)).save(tmp_path / "a.png")
+    body = paragraph("On apples", "1") + placed("a") + paragraph("Apples are red and round, mostly.")
+    (tmp_path / "x.docx").write_bytes(docx(body, {"a": (tmp_path / "a.png").read_bytes()}))
+    cut = cutter(tmp_path / "x.docx")
+    pieces = list(cut.pieces)
+    assert cut.modality == "text"
+    assert [piece.modality for piece in pieces] == ["text", "text", "image"]
+    assert (pieces[0].snippet, pieces[2].start) == ("# On apples", len("# On apples\n\n"))
+
+
+def test_what_is_found_in_a_pdf_names_its_page(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "book.pdf").write_bytes(pdf(["one", "two", "three"]))
+    with open_library(settings_for(tmp_path / "data"), HashEmbedder()) as library:
+        store = library.create_store("mine").store
+        assert library.index_folder("mine", tmp_path / "media").added == 1
+        entry = library.list_files("mine").data[0]
+        assert [segment.page for segment in library.segments("mine", entry.file.id)] == [1, 1, 2, 2, 3, 3]
+        library.add_file("mine", tmp_path / "media" / "book.pdf", "copy.pdf")
+        copy = next(e for e in library.list_files("mine").data if e.file.name == "copy.pdf")
+        assert [s.page for s in library.segments("mine", copy.file.id)] == [1, 1, 2, 2, 3, 3], "known content"
+        best = library.search("mine", np.ones(32), "text", threshold=0)[0]
+        assert {best.page, *(other.page for other in best.others)} == {1, 2, 3}
+        assert library.search_like(store.id, entry.file.id, threshold=0)[0].name == "copy.pdf"
 
 
 def test_a_long_text_may_be_longer_than_one_that_is_sent(tmp_path: Path) -> None:

@@ -20,20 +20,21 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     sockets = make_private_folder()
     (tmp_path / "sample").mkdir()
     (tmp_path / "sample" / "note.txt").write_text("an openly licensed note")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     started: list[subprocess.Popen] = []
 
-    def start_now() -> subprocess.Popen:
+    def start_now(*watched: Path) -> subprocess.Popen:
         command = [
             sys.executable,
             str(HERE / "worker_process.py"),
             str(tmp_path / "data"),
             ipc_address(sockets, f"library{len(started)}"),
             str(tmp_path / "sample"),
+            *map(str, watched),
         ]
         started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
         return started[-1]
@@ -154,3 +155,24 @@ def test_whoever_answers_for_a_data_directory_is_found(tmp_path: Path) -> None:
         client = connect(settings)
         assert client is not None
         client.close()
+
+
+def test_watched_folders_are_kept_in_step(start: Callable[..., subprocess.Popen], tmp_path: Path) -> None:
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    (folder / "old.txt").write_text("there before")
+    process = start(folder)
+    with client_of(tmp_path / "data") as client:
+        wait_for_names(client, {"old.txt"})
+        (folder / "new.txt").write_text("came later")
+        (folder / "old.txt").unlink()
+        wait_for_names(client, {"new.txt"})
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def wait_for_names(client: LibraryClient, names: set[str]) -> None:
+    end = time.monotonic() + 30
+    while {entry.file.name for entry in client.list_files("library").data} != names:
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -24,5 +24,5 @@ class NoEngine(HashEmbedder):
 worker.EngineClient = NoEngine
 sample = Path(sys.argv[3])
 worker.sample_folder = lambda: sample
-library = LibrarySettings(data_dir=Path(sys.argv[1]))
+library = LibrarySettings(data_dir=Path(sys.argv[1]), watch=tuple(map(Path, sys.argv[4:])))
 worker.run_worker(replace(Settings(), library=library), sys.argv[2], "ipc:///nowhere")

@@ -1,7 +1,7 @@
 """The batching policy, with a clock that we turn by hand."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -216,3 +216,79 @@ def test_a_rare_kind_is_served_under_a_flood_of_another() -> None:
         sim.step(hurry=True)
     # Only what was queued before it is served first: one queue's worth.
     assert 0 < sim.waited["rare"] <= 0.5 * 40.0 / 4.0
+
+
+def fair(name: str, caller: str, **kwargs: object) -> Work[str]:
+    return replace(work(name, **kwargs), caller=caller)  # type: ignore[arg-type]
+
+
+def test_who_floods_waits_behind_their_own_work_only() -> None:
+    queue = queue_of(
+        *(fair(f"flood {n}", "a") for n in range(8)),
+        fair("light", "b"),
+        config=replace(CONFIG, max_queue_cost=99),
+    )
+    assert names(queue.take(5.0)) == ["flood 0", "light", "flood 1", "flood 2"]
+
+
+def test_shares_are_of_cost_not_of_pieces() -> None:
+    queue = queue_of(
+        *(fair(f"dear {n}", "a", cost=2.0) for n in range(3)),
+        *(fair(f"cheap {n}", "b", cost=0.5) for n in range(12)),
+        config=replace(CONFIG, max_queue_cost=99),
+    )
+    taken = [w for _ in range(2) for w in queue.take(5.0).works]
+    spent = {c: sum(w.cost for w in taken if w.caller == c) for c in "ab"}
+    assert spent == {"a": pytest.approx(4.0), "b": pytest.approx(3.5, abs=0.51)}
+
+
+def test_a_caller_who_rested_gets_no_more_than_a_fair_share_of_what_follows() -> None:
+    config = replace(CONFIG, max_queue_cost=999, max_batch_cost=1.0)
+    queue = queue_of(*(fair(f"a{n}", "a") for n in range(30)), config=config)
+    for _ in range(20):
+        queue.take(5.0)
+    for n in range(10):
+        assert queue.admit([fair(f"b{n}", "b")])
+    order = [name[0] for _ in range(10) for name in names(queue.take(5.0))]
+    assert order.count("a") == order.count("b") == 5
+
+
+def test_what_was_cancelled_is_not_paid_for() -> None:
+    config = replace(CONFIG, max_queue_cost=99, max_batch_cost=1.0)
+    queue = queue_of(
+        *(fair(f"gone {n}", "a", group="gone") for n in range(9)), fair("b0", "b"), config=config
+    )
+    queue.cancel("gone")
+    assert queue.admit([fair("a0", "a"), fair("b1", "b")])
+    assert [names(queue.take(5.0)) for _ in range(3)] == [["b0"], ["a0"], ["b1"]]
+
+
+def test_one_caller_fills_only_a_share_of_the_queue() -> None:
+    queue: BatchQueue[str] = BatchQueue(replace(CONFIG, caller_share=0.5))
+    assert not queue.overfills("a", 9.0), "who has nothing here may bring one call of any size"
+    assert queue.admit([fair("a0", "a", cost=4.0), fair("b0", "b", cost=4.0)])
+    assert not queue.overfills("a", 1.0)
+    assert queue.overfills("a", 1.1)
+    assert not queue.overfills("c", 2.0)
+    assert queue.admit([work("nameless", cost=2.0)])
+    assert not queue.overfills("", 9.0), "the server's own work has no share to fill"
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.1, 2.0)), min_size=1, max_size=60))
+def test_backlogged_callers_never_differ_by_more_than_a_batch_and_a_piece(
+    pieces: list[tuple[str, float]],
+) -> None:
+    queue: BatchQueue[str] = BatchQueue(BatchingConfig(max_queue_cost=999.0, max_batch_cost=4.0))
+    for number, (caller, cost) in enumerate(pieces):
+        assert queue.admit([fair(str(number), caller, cost=cost)])
+    left = Counter(caller for caller, _ in pieces)
+    spent: Counter[str] = Counter()
+    while left.total():
+        backlogged = {caller for caller in "abc" if left[caller]}
+        for w in queue.take(5.0).works:
+            left[w.caller] -= 1
+            spent[w.caller] += w.cost  # type: ignore[assignment]
+        still = {caller for caller in backlogged if left[caller]}
+        if len(still) > 1:
+            shares = [spent[caller] for caller in still]
+            assert max(shares) - min(shares) <= 4.0 + 2.0 + 1e-9

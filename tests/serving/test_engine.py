@@ -100,6 +100,7 @@ class Asked:
     """A call to the lane itself."""
 
     key: str
+    caller: str = ""
     answered: threading.Event = field(default_factory=threading.Event)
     deadline: float | None = None
     expired: bool = False

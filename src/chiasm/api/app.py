@@ -5,11 +5,14 @@ from typing import Any
 
 from flask import Flask, request
 
+from chiasm.api.admission import register_admission
+from chiasm.api.auditing import register_auditing
 from chiasm.api.bodies import give_upload_slot_back
-from chiasm.api.context import EXTENSION, ApiContext, ApiState, UploadSlots
+from chiasm.api.context import EXTENSION, ApiContext, ApiState, stream_slots, upload_slots
 from chiasm.api.errors import LastResort, register_errors
 from chiasm.api.gateway import REFUSAL
 from chiasm.api.model import register_timings
+from chiasm.api.passes import Passes
 from chiasm.api.pool import DecodePool
 from chiasm.api.routes import (
     batches,
@@ -22,14 +25,17 @@ from chiasm.api.routes import (
     health,
     items,
     jobs,
+    metrics,
     models,
     rerank,
     search,
+    session,
     similarity,
     stores,
 )
 from chiasm.api.security import register_security
 from chiasm.api.uploads import StreamingRequest
+from chiasm.api.watching import register_counting, register_watching
 from chiasm.api.web import blueprint as web
 
 MIN_DECODE_THREADS, MAX_DECODE_THREADS = 4, 8
@@ -38,6 +44,7 @@ FETCH_THREADS, FETCH_SHARE = 16, 4  # fetching mostly waits
 BLUEPRINTS = (
     health.blueprint,
     documents.blueprint,
+    session.blueprint,
     models.blueprint,
     embeddings.blueprint,
     classify.blueprint,
@@ -51,6 +58,7 @@ BLUEPRINTS = (
     search.blueprint,
     jobs.blueprint,
     batches.blueprint,
+    metrics.blueprint,
     web,
 )
 
@@ -71,11 +79,17 @@ def create_app(context: ApiContext) -> Flask:
         decoding=DecodePool(decode_threads, requests, share=decode_threads - SPARE_DECODE_THREADS),
         # slow addresses must not get hold of all the threads that answer requests
         fetching=DecodePool(FETCH_THREADS, max(1, requests // 2), share=FETCH_SHARE),
-        uploads=UploadSlots(context.settings.limits.uploads),
+        uploads=upload_slots(context.settings.limits),
+        streams=stream_slots(context.settings.limits),
         started_at=int(context.clock()),
+        passes=None if context.keys is None else Passes(context.keys.seal(), context.clock),
     )
+    register_counting(app, context.telemetry)
     register_errors(app)
     register_security(app, context.settings.server)
+    register_admission(app)
+    register_auditing(app)
+    register_watching(app, context.telemetry)
     register_timings(app)
     app.before_request(_refuse)
     app.teardown_request(_end)

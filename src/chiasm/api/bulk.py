@@ -91,6 +91,10 @@ class Bulk:
             try:
                 self._put([(line, draft)])
             except Overloaded as error:
+                if (error.retry_after or 0) > seconds_left():  # a budget of today, say
+                    if not self.results:
+                        raise
+                    return False
                 pause = min(error.retry_after or 0.5, LONGEST_PAUSE)
                 if seconds_left() < 2 * pause:
                     return False

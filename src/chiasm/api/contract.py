@@ -53,8 +53,11 @@ _STORE = "/v1/vector_stores/<store_id>"
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/healthz"): Operation(tag="Health"),
     ("GET", "/readyz"): Operation(tag="Health"),
+    ("GET", "/metrics"): Operation(tag="Health", answer="text/plain"),
     ("GET", "/openapi.json"): Operation(tag="Health"),
     ("GET", "/docs"): Operation(tag="Health", answer="text/html"),
+    ("POST", "/v1/session"): Operation(tag="Keys"),
+    ("DELETE", "/v1/session"): Operation(tag="Keys"),
     ("GET", "/v1/models"): Operation(tag="Model"),
     ("GET", "/v1/models/<name>"): Operation(tag="Model"),
     ("POST", "/v1/embeddings"): Operation(tag="Model", body=tasks.EmbeddingsBody, parts=PARTS),
@@ -103,6 +106,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/v1/jobs"): Operation(tag="Jobs", query=files.JobsCursor),
     ("GET", "/v1/jobs/<job_id>"): Operation(tag="Jobs"),
     ("DELETE", "/v1/jobs/<job_id>"): Operation(tag="Jobs"),
+    ("GET", "/v1/jobs/<job_id>/events"): Operation(tag="Jobs", answer="text/event-stream"),
 }
 _ERROR = {
     "type": "object",

@@ -24,12 +24,13 @@ STATUS: Mapping[type[ChiasmError], int] = {
     errors.Conflict: 409,
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,
+    errors.RateLimited: 429,
+    errors.CallerLeft: 499,  # nginx's number; nobody reads it
     errors.Overloaded: 503,
     errors.StoreError: 503,
     errors.DeadlineExceeded: 504,
     errors.StorageFull: 507,
 }
-RATE_LIMITED = "rate_limited"  # an Overloaded of this code is about one caller, hence 429
 RETRY_AFTER = 1.0  # seconds, when the error does not say
 
 _HTTP_ZH = {
@@ -58,8 +59,6 @@ _HTTP_CODES = {
 
 def status_of(error: ChiasmError) -> int:
     """The HTTP status of an error: that of its nearest class in :data:`STATUS`, else 500."""
-    if error.code == RATE_LIMITED:
-        return 429
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
@@ -88,6 +87,7 @@ def error_body(error: ChiasmError) -> dict[str, Any]:
 def response_of(error: ChiasmError) -> Response:
     """The whole answer to a request that failed with ``error``."""
     status = status_of(error)
+    g.failure = error.code
     response = _json(error_body(error), status)
     if status in {429, 503}:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or RETRY_AFTER)))
@@ -104,6 +104,7 @@ def register_errors(app: Flask) -> None:
 
 
 def _chiasm_error(error: ChiasmError) -> Response:
+    g.code = error.code
     if status_of(error) == 500:
         logger.error("request %s failed: %s", g.get("request_id"), error.en, exc_info=error)
     return response_of(error)
@@ -121,6 +122,7 @@ def _http_error(error: HTTPException) -> Response:
     zh = _HTTP_ZH.get(status, "请求未能完成")
     kind = "invalid_request_error" if status < 500 else "server_error"
     code = _HTTP_CODES.get(status, error.name.lower().replace(" ", "_"))
+    g.failure = code
     response = _json(body_of(zh if language() == "zh" else english, kind, None, code), status)
     for name, value in error.get_headers(request.environ):
         if name.lower() not in {"content-type", "content-length"}:

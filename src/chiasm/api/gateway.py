@@ -6,15 +6,22 @@ for the body, and later for the reader, as long as the client likes. Here a thre
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from chiasm.api.receiving import Receiver
+from chiasm.api.events import FOLLOWER
+from chiasm.api.receiving import MEMORY_BYTES, Receiver
+from chiasm.api.streams import LOOKERS, follow
+from chiasm.api.watching import ARRIVED
 from chiasm.errors import ChiasmError, Overloaded
+from chiasm.serving.departure import Departure
 
+GATEWAY = "chiasm.gateway"  # in the environ: this gateway is there, and goes on with streams of events
 REFUSAL = "chiasm.refusal"  # in the environ: the error that this request gets, whatever it asks for
+DEPARTURE = "chiasm.departure"  # in the environ: whether the client is still there
 BLOCK = 1 << 18  # bytes of a streamed answer in one piece
 LINGER_BYTES = 1 << 30
 LINGER_SECONDS = 30.0
@@ -55,11 +62,22 @@ class Exchange(Protocol):
     """granian's RSGI protocol: a request's body, and where its answer goes."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def client_disconnect(self) -> None:
+        """Returns when the client has left."""
+
     def response_bytes(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         """The whole answer."""
 
     def response_stream(self, status: int, headers: Sequence[tuple[str, str]]) -> Transport:
         """The answer's head."""
+
+
+def _let_in(_headers: Mapping[str, str]) -> None:
+    return
+
+
+def _let_be() -> None:
+    return
 
 
 class Gateway:
@@ -70,40 +88,89 @@ class Gateway:
         receiver: takes bodies in.
         threads: requests that are worked on at a time; more wait.
         patience: seconds that a request waits for a thread.
+        knock: told the headers of a request before its body is taken in, if that is large; raises the error
+            that the request gets instead.
+        on_close: called at the end of the process.
     """
 
     def __init__(
-        self, application: Application, receiver: Receiver, *, threads: int, patience: float
+        self,
+        application: Application,
+        receiver: Receiver,
+        *,
+        threads: int,
+        patience: float,
+        knock: Callable[[Mapping[str, str]], None] = _let_in,
+        on_close: Callable[[], None] = _let_be,
     ) -> None:
         self._application = application
         self._receiver = receiver
         self._patience = patience
+        self._knock = knock
+        self._on_close = on_close
         self._free = asyncio.Semaphore(threads)
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
         self._refusers = ThreadPoolExecutor(1, thread_name_prefix="refuse")  # when all others are busy
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """One request, from its headers to the end of its answer."""
+        arrived = time.monotonic()
         if scope.proto != "http":
             return
         headers = merged(scope.headers.items())
         chunks = aiter(exchange) if _has_body(headers) else None  # kept: without it granian stops reading
-        async with self._receiver.receive(chunks, headers) as body:
+        refusal = await self._refusal(headers)
+        async with self._receiver.receive(chunks if refusal is None else None, headers) as body:
             if body.abandoned:
                 return
-            environ = environ_of(scope, headers, body.file)
-            await self._respond(environ, body.refusal, exchange)
-        if chunks is not None and not body.complete:
+            environ = {**environ_of(scope, headers, body.file), ARRIVED: arrived, GATEWAY: True}
+            await self._respond(environ, refusal or body.refusal, exchange)
+        if chunks is not None and (refusal is not None or not body.complete):
             await _linger(chunks)
+
+    def __rsgi_del__(self, _loop: object) -> None:
+        """granian's last word to a process."""
+        self._workers.shutdown()
+        self._refusers.shutdown()
+        self._on_close()
+
+    async def _refusal(self, headers: Mapping[str, str]) -> ChiasmError | None:
+        """Whether a large body is not even wanted."""
+        if not _is_large(headers):
+            return None
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._refusers, self._knock, headers)
+        except ChiasmError as error:
+            return error
+        return None
 
     async def _respond(
         self, environ: dict[str, Any], refusal: ChiasmError | None, exchange: Exchange
     ) -> None:
+        departure = environ[DEPARTURE] = Departure()
+        watching = asyncio.create_task(_watch(exchange, departure))
+        try:
+            await self._answer(environ, refusal, exchange, departure)
+        finally:
+            watching.cancel()
+
+    async def _answer(
+        self,
+        environ: dict[str, Any],
+        refusal: ChiasmError | None,
+        exchange: Exchange,
+        departure: Departure,
+    ) -> None:
         if refusal is None and await self._thread_is_free():
             try:
-                await self._run(self._workers, environ, exchange)
+                if departure.happened:
+                    return
+                answer = await self._run(self._workers, environ, exchange)
             finally:
                 self._free.release()
+            if answer is not None:
+                await follow(environ[FOLLOWER], answer, exchange, self._lookers)
             return
         environ[REFUSAL] = refusal or Overloaded(
             "the server works on other requests", "服务器正在处理其他请求", code="busy", retry_after=2.0
@@ -117,12 +184,17 @@ class Gateway:
         except TimeoutError:
             return False
 
-    async def _run(self, workers: ThreadPoolExecutor, environ: dict[str, Any], exchange: Exchange) -> None:
+    async def _run(
+        self, workers: ThreadPoolExecutor, environ: dict[str, Any], exchange: Exchange
+    ) -> "Answer | None":
+        """Answer; or return the beginning of an answer that goes on without a thread of its own."""
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(workers, _begin, self._application, environ)
+        if FOLLOWER in environ:
+            return answer
         if answer.rest is None:
             exchange.response_bytes(answer.status, answer.headers, answer.block)
-            return
+            return None
         try:
             transport = exchange.response_stream(answer.status, answer.headers)
             block = answer.block
@@ -133,9 +205,10 @@ class Gateway:
             pass  # granian's: the client has left
         finally:
             await loop.run_in_executor(workers, _close, answer.pieces)
+        return None
 
 
-class _Answer(NamedTuple):
+class Answer(NamedTuple):
     """The head of an answer, its first block, and the rest if there is any."""
 
     status: int
@@ -145,7 +218,7 @@ class _Answer(NamedTuple):
     pieces: Iterable[bytes]
 
 
-def _begin(application: Application, environ: dict[str, Any]) -> _Answer:
+def _begin(application: Application, environ: dict[str, Any]) -> Answer:
     head: list[tuple[int, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _failure: Any = None) -> None:
@@ -156,8 +229,8 @@ def _begin(application: Application, environ: dict[str, Any]) -> _Answer:
     block = _block_of(rest)
     if len(block) < BLOCK:
         _close(pieces)
-        return _Answer(*head[0], block, None, pieces)
-    return _Answer(*head[0], block, rest, pieces)
+        return Answer(*head[0], block, None, pieces)
+    return Answer(*head[0], block, rest, pieces)
 
 
 def _block_of(pieces: Iterator[bytes]) -> bytes:
@@ -177,8 +250,18 @@ def _close(pieces: Iterable[bytes]) -> None:
         close()
 
 
+async def _watch(exchange: Exchange, departure: Departure) -> None:
+    await exchange.client_disconnect()
+    departure.happen()
+
+
 def _has_body(headers: Mapping[str, str]) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def _is_large(headers: Mapping[str, str]) -> bool:
+    announced = headers.get("content-length", "0")
+    return "transfer-encoding" in headers or not announced.isdecimal() or int(announced) > MEMORY_BYTES
 
 
 async def _linger(chunks: AsyncIterator[bytes]) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from chiasm.api.admission import has_budget, spend
 from chiasm.api.context import context
+from chiasm.api.costs import estimate_of
 from chiasm.api.ports import Jobs
-from chiasm.stores import EntryRecord
+from chiasm.stores import Amounts, EntryRecord
 from chiasm.stores.records import Attribute
 
 
@@ -15,7 +17,9 @@ def attach(
 
     Raises:
         NotFound: no such store or file.
+        RateLimited: more than is left of the caller's budget.
     """
+    pay_for(file_ids)
     ready = context()
     entries = ready.library.attach_files(store, file_ids, attributes=attributes)
     waiting = [entry.file.id for entry in entries if entry.status == "in_progress"]
@@ -26,3 +30,18 @@ def attach(
         return list(ready.library.add_files(store_id, file_ids))
     ready.library.submit_add_files(store_id, waiting)
     return list(entries)
+
+
+def pay_for(file_ids: Sequence[str]) -> None:
+    """Count what indexing these files will need.
+
+    Raises:
+        NotFound: no such file.
+        RateLimited: more than is left of the caller's budget.
+    """
+    if not has_budget():
+        return
+    ready = context()
+    description = ready.embedder.description
+    paths = [ready.library.path_of(file_id) for file_id in file_ids]
+    spend(sum((estimate_of(path, ready.settings, description) for path in paths), Amounts()))

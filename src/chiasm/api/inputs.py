@@ -1,17 +1,22 @@
 """From what a request names to what a model takes: fetch, decode, prepare; bounded in number and time."""
 
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from flask import g
+from flask import g, request
 
 from chiasm.api.context import ApiContext, context, state
+from chiasm.api.gateway import DEPARTURE
 from chiasm.api.parts import ItemSpec, PartSpec
 from chiasm.api.uploads import path_of as uploaded_path
 from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
 from chiasm.media import decode, fetch, from_base64
 from chiasm.modality import Item, Part, Text
+from chiasm.observe.carried import in_other_threads
 from chiasm.preprocess import PreparedItem
+from chiasm.serving.departure import Departure
 
 
 def deadline() -> float:
@@ -36,18 +41,34 @@ def seconds_left() -> float:
     return left
 
 
+def departure() -> Departure:
+    """Whether the client of the present request is still there."""
+    if "departure" not in g:
+        g.departure = request.environ.get(DEPARTURE) or Departure()
+    found: Departure = g.departure
+    return found
+
+
 def prepare(specs: list[ItemSpec]) -> list[PreparedItem]:
     """What the model takes, in the order of ``specs``.
 
     Raises:
         ChiasmError: the first input that is wrong, named.
+        CallerLeft: nobody waits any more.
     """
-    ready = context()
+    ready, presence = context(), departure()
+    presence.expect_presence()
     kinds = {part.kind for spec in specs for part in spec.parts}
     if kinds <= {"text"}:
         return [_prepare(ready, spec) for spec in specs]  # no I/O and no decoding: threads would only cost
     pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
-    return pool.map(lambda spec: _prepare(ready, spec), specs, seconds=seconds_left())
+    with ready.telemetry.tracer.span("prepare"):
+
+        def prepare_one(spec: ItemSpec) -> PreparedItem:
+            presence.expect_presence()
+            return _prepare(ready, spec)
+
+        return pool.map(in_other_threads(prepare_one), specs, seconds=seconds_left())
 
 
 def hold(specs: list[ItemSpec]) -> list[ItemSpec]:
@@ -58,7 +79,7 @@ def hold(specs: list[ItemSpec]) -> list[ItemSpec]:
     """
     ready = context()
     pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
-    return pool.map(lambda spec: _held(ready, spec), specs, seconds=seconds_left())
+    return pool.map(in_other_threads(partial(_held, ready)), specs, seconds=seconds_left())
 
 
 def load_part(ready: ApiContext, spec: PartSpec) -> Part:
@@ -70,10 +91,22 @@ def load_part(ready: ApiContext, spec: PartSpec) -> Part:
     if spec.kind == "text":
         return Text(spec.value)
     try:
-        return decode(_source(ready, spec), ready.settings.limits, expect=spec.expect)
+        return _decode(ready, _source(ready, spec), spec)
     except ChiasmError as error:
         error.param = spec.param
         raise
+
+
+def _decode(ready: ApiContext, source: bytes | Path, spec: PartSpec) -> Part:
+    begun = time.perf_counter()
+    kind = "unknown"
+    try:
+        with ready.telemetry.tracer.span("decode"):
+            part = decode(source, ready.settings.limits, expect=spec.expect)
+        kind = part.modality.value
+        return part
+    finally:
+        ready.telemetry.metrics.decode_seconds.labels(kind).observe(time.perf_counter() - begun)
 
 
 def _held(ready: ApiContext, spec: ItemSpec) -> ItemSpec:
@@ -108,7 +141,8 @@ def _source(ready: ApiContext, spec: PartSpec) -> bytes | Path:
         case "bytes":
             return bytes(spec.value)
         case "url":
-            return fetch(spec.value, limits)
+            with ready.telemetry.step("fetch", ready.telemetry.metrics.fetch_seconds):
+                return fetch(spec.value, limits)
         case "base64":
             return from_base64(spec.value, limits)
         case "file":

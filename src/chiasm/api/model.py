@@ -10,11 +10,14 @@ import numpy as np
 from flask import Flask, Response, g
 from numpy.typing import NDArray
 
+from chiasm.api.admission import caller, spending
 from chiasm.api.context import context
-from chiasm.api.inputs import deadline, prepare, seconds_left
+from chiasm.api.costs import amounts_of
+from chiasm.api.inputs import deadline, departure, prepare, seconds_left
 from chiasm.api.parts import ItemSpec
 from chiasm.errors import ChiasmError, NotFound
 from chiasm.preprocess import ModelDescription, PreparedItem
+from chiasm.serving.departure import Departure
 
 _ENGINE_PARAM = re.compile(r"input\[(\d+)\](.*)", re.DOTALL)
 
@@ -34,7 +37,14 @@ class _Timed(Protocol):
 class TimedEmbedder(Protocol):
     """An embedder in another process, which has a queue."""
 
-    def embed_timed(self, items: Sequence[PreparedItem], *, deadline: float | None = None) -> _Timed:
+    def embed_timed(
+        self,
+        items: Sequence[PreparedItem],
+        *,
+        deadline: float | None = None,
+        caller: str = "",
+        departure: Departure | None = None,
+    ) -> _Timed:
         """Vectors, and milliseconds in the queue and on the device."""
 
 
@@ -73,7 +83,8 @@ def embed(specs: list[ItemSpec]) -> Embedded:
     items = prepare(specs)
     seconds_left()
     try:
-        return Embedded(items=items, vectors=_timed(items))
+        with spending(amounts_of(items, context().embedder.description)):
+            return Embedded(items=items, vectors=_timed(items))
     except ChiasmError as error:
         match = _ENGINE_PARAM.fullmatch(error.param or "")
         if match and int(match[1]) < len(specs):
@@ -126,7 +137,8 @@ def truncation(item: PreparedItem) -> dict[str, int]:
 def _timed(items: Sequence[PreparedItem]) -> NDArray[np.float32]:
     embedder = context().embedder
     if isinstance(embedder, TimedEmbedder):
-        result = embedder.embed_timed(items, deadline=deadline())
+        with context().telemetry.tracer.span("engine", "client"):
+            result = embedder.embed_timed(items, deadline=deadline(), caller=caller(), departure=departure())
         queued, computed, vectors = result.queue_ms, result.inference_ms, result.vectors
     else:
         began = time.perf_counter()

@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 from flask import Flask
 
+from chiasm.api.admission import ON_BEHALF
 from chiasm.api.bodies import parse_json
 from chiasm.api.validation import expected, missing, unknown
 from chiasm.errors import ChiasmError
@@ -16,6 +17,7 @@ from chiasm.errors import ChiasmError
 LINE_FIELDS = ("custom_id", "method", "url", "body")
 BUSY = {429, 503}
 MOST_TRIES, LONGEST_PAUSE = 60, 10.0
+LONGEST_WAIT = 120.0  # seconds; a budget of today is not waited for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +59,13 @@ class Offline:
 
     Args:
         app: the application.
+        key_id: of the key for which they are answered; empty where none was needed.
         sleep: waits so many seconds, while the engine is busy.
     """
 
-    def __init__(self, app: Flask, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, app: Flask, *, key_id: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
         self._app = app
+        self._environ = {ON_BEHALF: key_id}
         self._sleep = sleep
 
     def answer(self, data: bytes, endpoint: str) -> tuple[bool, bytes]:
@@ -81,9 +85,10 @@ class Offline:
     def _post(self, endpoint: str, body: Mapping[str, Any]) -> tuple[int, str | None, Any]:
         client = self._app.test_client(use_cookies=False)
         for attempt in range(MOST_TRIES):
-            with client.post(endpoint, json=body) as response:
+            with client.post(endpoint, json=body, environ_overrides=self._environ) as response:
                 status, headers, answer = response.status_code, response.headers, response.get_json()
-            if status not in BUSY or attempt + 1 == MOST_TRIES:
+            pause = float(headers.get("Retry-After", 1))
+            if status not in BUSY or attempt + 1 == MOST_TRIES or pause > LONGEST_WAIT:
                 break
-            self._sleep(min(float(headers.get("Retry-After", 1)), LONGEST_PAUSE))
+            self._sleep(min(pause, LONGEST_PAUSE))
         return status, headers.get("X-Request-Id"), answer

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from chiasm.media import decode, probe, segments, thumbnail
+from chiasm.errors import InvalidInput
+from chiasm.media import decode, docx_picture, page_picture, probe, segments, thumbnail
+from chiasm.media.types import DOCX, PDF
 from chiasm.modality import Modality, Part, Video
 from chiasm.settings import Limits
 
@@ -10,19 +12,31 @@ SECONDS = 6.0  # of sound or video around the moment
 FRAMES = 12
 
 
-def picture_at(path: Path, limits: Limits, side: int, at: float | None) -> bytes:
+def picture_at(path: Path, limits: Limits, side: int, at: float | None, page: int | None = None) -> bytes:
     """WebP of at most ``side`` x ``side`` pixels.
 
     Args:
-        path: a picture, sound or video.
-        at: seconds from the start; ``None`` for the beginning of a sound and an early frame of a video.
+        path: a picture, sound, video or document.
+        at: seconds from the start; ``None`` for the beginning of a sound and an early frame of a video. Of a
+            Word document, the character at which the picture stands; ``None`` for its first.
+        page: of a PDF, from 1; ``None`` for the first.
 
     Raises:
-        InvalidInput: a text, which has no picture.
+        InvalidInput: a text, which has no picture; a page that there is not.
         UnsupportedMedia: it cannot be decoded.
         TooLarge: beyond one of the limits.
     """
     info = probe(path, limits)
+    if info.type == PDF:
+        return thumbnail(page_picture(path, limits, page or 1, side=side), side)
+    if info.type == DOCX and page is None:
+        return thumbnail(docx_picture(path, limits, at=at), side)
+    if page is not None:
+        raise InvalidInput(
+            f"expected a PDF to have a page {page}, got {info.type.mime}",
+            f"只有 PDF 才有第 {page} 页，实际为 {info.type.mime}",
+            param="page",
+        )
     if info.type.modality in {Modality.TEXT, Modality.IMAGE}:
         return thumbnail(decode(path, limits, min_side=side), side)
     if info.type.modality is Modality.AUDIO and at is None:

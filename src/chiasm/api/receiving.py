@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from chiasm.api.bodies import body_too_large
-from chiasm.api.context import UploadSlots
+from chiasm.api.context import upload_slots
 from chiasm.errors import ChiasmError, DeadlineExceeded
 from chiasm.settings import Limits
 from chiasm.stores.trouble import unwritable
@@ -46,7 +46,7 @@ class Receiver:
         self._limits = limits
         self._folder = folder
         self._seconds = seconds
-        self._slots = UploadSlots(limits.uploads)
+        self._slots = upload_slots(limits)
         self._held = 0
 
     @asynccontextmanager

@@ -3,8 +3,10 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 
+from chiasm.api.admission import expect_key
 from chiasm.api.app import create_app
 from chiasm.api.context import ApiContext
 from chiasm.api.gateway import Gateway
@@ -15,10 +17,15 @@ from chiasm.api.uploads import sweep
 from chiasm.library import LibraryClient
 from chiasm.modality import Item
 from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.observe.logs import log_format, start_logging
+from chiasm.observe.telemetry import Telemetry
+from chiasm.observe.traces import tracer_of
 from chiasm.preprocess import Embedder, ModelDescription, PreparedItem, Preprocessor
+from chiasm.serving.addresses import folder_of
 from chiasm.serving.client import EngineClient
 from chiasm.serving.memory import keep_lean
 from chiasm.settings import Settings
+from chiasm.stores import AuditLog, Keys
 
 
 def preprocessor_of(description: ModelDescription) -> ItemPreprocessor:
@@ -59,9 +66,17 @@ class EnginePreprocessor:
 
 def application(settings: Settings, engine: str, library: str) -> Gateway:
     """The application of one web process; engine and library may come later than it."""
+    start_logging(log_format(settings.server.log_format), "web")
     logging.captureWarnings(True)
     keep_lean()
     sweep(settings.library.data_dir, time.time())
+    server, data_dir = settings.server, settings.library.data_dir
+    keys = Keys(data_dir)
+    audit = (
+        AuditLog(data_dir, max_bytes=server.audit_bytes, files=server.audit_files)
+        if server.audit_bytes
+        else None
+    )
     embedder = EngineClient(engine, timeout=settings.server.deadline)
     app = create_app(
         ApiContext(
@@ -69,8 +84,25 @@ def application(settings: Settings, engine: str, library: str) -> Gateway:
             embedder=embedder,
             preprocessor=EnginePreprocessor(embedder),
             library=LibraryClient(library, timeout=settings.server.deadline),
+            keys=keys,
+            audit=audit,
+            telemetry=Telemetry(tracer=tracer_of(settings.server.otlp_endpoint, "web")),
+            folder=folder_of(engine),
         )
     )
     deadline = settings.server.deadline
     receiver = Receiver(settings.limits, settings.library.data_dir / UPLOADS, deadline)
-    return Gateway(app, receiver, threads=max(1, settings.server.threads), patience=deadline)
+
+    def close() -> None:
+        if audit is not None:
+            audit.close()
+        keys.close()
+
+    return Gateway(
+        app,
+        receiver,
+        threads=max(1, server.threads),
+        patience=deadline,
+        knock=partial(expect_key, keys),
+        on_close=close,
+    )

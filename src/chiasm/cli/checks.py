@@ -21,6 +21,7 @@ CORE = (
     "pillow",
     "av",
     "soxr",
+    "defusedxml",
     "flask",
     "granian",
     "pydantic",
@@ -31,7 +32,9 @@ CORE = (
     "dbos",
     "pocketsphinx",
     "pypinyin",
+    "pypdfium2",
     "typer",
+    "watchfiles",
     "rich",
 )
 OPTIONAL = {"openvino": "pip install openvino", "transformers": "pip install transformers"}

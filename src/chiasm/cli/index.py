@@ -35,10 +35,11 @@ def index(
     with connect(loaded.settings) as reached, progress("indexing", "正在索引", as_json=as_json) as update:
         reached.library.ensure_store(store)
         report = reached.library.index_folder(store, folder.absolute(), update)
-    emit(plain(report), lambda: Text(_told(report)), as_json=as_json)
+    emit(plain(report), lambda: Text(told(report)), as_json=as_json)
 
 
-def _told(report: Any) -> str:
+def told(report: Any) -> str:
+    """An IndexReport in words."""
     counts = (
         report.added,
         report.changed,

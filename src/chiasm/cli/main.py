@@ -16,10 +16,12 @@ from chiasm.cli.embed import embed
 from chiasm.cli.evaluate import evaluate
 from chiasm.cli.index import index
 from chiasm.cli.jobs import jobs
+from chiasm.cli.keys import keys_app
 from chiasm.cli.models import models
 from chiasm.cli.search import search
 from chiasm.cli.serve import serve
 from chiasm.cli.train import train
+from chiasm.cli.watch import watch
 from chiasm.errors import ChiasmError
 
 app = typer.Typer(
@@ -32,6 +34,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve)
 app.command("index")(index)
+app.command("watch")(watch)
 app.command("search")(search)
 app.command("embed")(embed)
 app.command("models")(models)
@@ -42,6 +45,7 @@ app.add_typer(data_app, name="data")
 app.command("jobs")(jobs)
 app.command("backup")(backup)
 app.command("restore")(restore)
+app.add_typer(keys_app, name="keys")
 app.command("doctor")(doctor)
 
 

@@ -149,11 +149,14 @@ def _lines(hits: list[Any]) -> Text:
         lines.append(f"{hit.score:4.0%}  {hit.modality:5}  {hit.path or hit.name}" + (place and f"  {place}"))
         if hit.snippet:
             lines.append(f"{'':13}{_short(hit.snippet)}")
+        lines += [f"{'':13}≈ {twin.path or twin.name}" for twin in hit.duplicates]
     return Text("\n".join(lines))
 
 
 def _place(hit: Any) -> str:
-    if hit.start is None or hit.modality == "text":
+    if hit.page is not None:
+        return pick(f"page {hit.page}", f"第 {hit.page} 页")
+    if hit.start is None or hit.end is None or hit.modality == "text":
         return ""
     return f"{_clock(hit.start)}–{_clock(hit.end)}"
 

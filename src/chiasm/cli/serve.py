@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import socket
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from rich.table import Table
 from chiasm.cli import options
 from chiasm.cli.console import emit, pick, plain, say
 from chiasm.errors import ChiasmError, SettingsError
+from chiasm.observe.traces import expect_traceable
 from chiasm.settings import LoadedSettings, ServerSettings, Settings, describe, flatten, without_password
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.", show_default="127.0.0.1")]
@@ -18,6 +20,10 @@ Port = Annotated[
     int | None, typer.Option("--port", help="Port to listen on; 0 picks a free one.", show_default="8000")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Web worker processes.", show_default="1")]
+Watch = Annotated[
+    list[Path] | None,
+    typer.Option("--watch", help="Folder to keep the library in step with; may be repeated."),
+]
 PrintSettings = Annotated[
     bool, typer.Option("--print-settings", help="Print every setting and where it comes from, then exit.")
 ]
@@ -31,6 +37,7 @@ def serve(
     model: options.Model = None,
     workers: Workers = None,
     device: options.Device = None,
+    watch: Watch = None,
     print_settings: PrintSettings = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -43,18 +50,23 @@ def serve(
             "library.data_dir": data_dir,
             "model.source": model,
             "model.device": device,
+            "library.watch": tuple(path.absolute() for path in watch) if watch else None,
         }
     )
     if print_settings:
         emit(_settings_of(loaded), lambda: _settings_table(loaded), as_json=as_json)
         return
-    expect_safe(loaded.settings.server)
+    expect_safe(loaded.settings.server, keyed=_keyed(loaded.settings))
     settings = with_free_port(loaded.settings)
     raise typer.Exit(_run(settings, as_json=as_json))
 
 
-def expect_safe(server: ServerSettings) -> None:
+def expect_safe(server: ServerSettings, *, keyed: bool = False) -> None:
     """Refuse to be reachable from other machines while nobody has to show a key.
+
+    Args:
+        server: where it is to listen.
+        keyed: whether there are keys.
 
     Raises:
         SettingsError: a host beyond loopback without ``server.allow_remote``; no worker.
@@ -65,15 +77,18 @@ def expect_safe(server: ServerSettings) -> None:
             f"server.workers：至少为 1，实际为 {server.workers}",
             param="server.workers",
         )
-    if server.allow_remote or is_loopback(server.host):
+    expect_traceable(server.otlp_endpoint)
+    if keyed or server.allow_remote or is_loopback(server.host):
         return
     raise SettingsError(
-        f"server.host: expected 127.0.0.1, ::1 or localhost, got {server.host}: there are no keys yet, "
-        "so anybody who reaches the port could read and change everything. In a container, or behind a "
-        "proxy that asks for a password, set server.allow_remote = true (CHIASM_SERVER_ALLOW_REMOTE=true)",
-        f"server.host：应为 127.0.0.1、::1 或 localhost，实际为 {server.host}。目前还没有密钥功能，"
-        "任何能连上该端口的人都可以读取和修改全部内容。如在容器中运行，或前面有需要密码的代理，"
-        "请设置 server.allow_remote = true（CHIASM_SERVER_ALLOW_REMOTE=true）",
+        f"server.host: expected 127.0.0.1, ::1 or localhost, got {server.host}: there are no keys, "
+        "so anybody who reaches the port could read and change everything. Make one with `chiasm keys "
+        "create`; or, in a container or behind a proxy that asks for a password, set "
+        "server.allow_remote = true (CHIASM_SERVER_ALLOW_REMOTE=true)",
+        f"server.host：应为 127.0.0.1、::1 或 localhost，实际为 {server.host}。目前没有密钥，"
+        "任何能连上该端口的人都可以读取和修改全部内容。请用 `chiasm keys create` 创建密钥；"
+        "如在容器中运行，或前面有需要密码的代理，也可设置 server.allow_remote = true"
+        "（CHIASM_SERVER_ALLOW_REMOTE=true）",
         param="server.host",
     )
 
@@ -119,6 +134,12 @@ def with_free_port(settings: Settings) -> Settings:
             ) from error
         free = int(trial.getsockname()[1])
     return dataclasses.replace(settings, server=dataclasses.replace(settings.server, port=free))
+
+
+def _keyed(settings: Settings) -> bool:
+    from chiasm.stores.keys import keys_exist
+
+    return keys_exist(settings.library.data_dir)
 
 
 def url_of(server: ServerSettings) -> str:

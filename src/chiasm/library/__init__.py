@@ -5,10 +5,11 @@ from chiasm.library.items import NewItem, PutItem
 from chiasm.library.library import Library, Progress
 from chiasm.library.opening import connect, open_library
 from chiasm.library.relevance import Calibration, Pair, fit, kind_of
-from chiasm.library.results import FileProblem, Hit, IndexReport, Span, StoreInfo
+from chiasm.library.results import Duplicate, FileProblem, Hit, IndexReport, Span, StoreInfo
 
 __all__ = [
     "Calibration",
+    "Duplicate",
     "FileProblem",
     "Hit",
     "IndexReport",

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiasm.errors import InvalidInput
-from chiasm.stores.records import Attribute
+from chiasm.stores.records import MAX_ATTRIBUTES, Attribute
 
-MAX_KEYS = 16
 MAX_KEY_CHARS = 64
 MAX_VALUE_CHARS = 512
 
@@ -23,8 +22,10 @@ def checked_attributes(
     """
     if attributes is None:
         return {}
-    if not isinstance(attributes, Mapping) or len(attributes) > MAX_KEYS:
-        raise _wrong(f"at most {MAX_KEYS} attributes", f"至多 {MAX_KEYS} 个属性", attributes, param)
+    if not isinstance(attributes, Mapping) or len(attributes) > MAX_ATTRIBUTES:
+        raise _wrong(
+            f"at most {MAX_ATTRIBUTES} attributes", f"至多 {MAX_ATTRIBUTES} 个属性", attributes, param
+        )
     for key, value in attributes.items():
         if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS or '"' in key or "\\" in key:
             raise _wrong(

@@ -24,12 +24,12 @@ Answer = Callable[[bytes, str], tuple[bool, bytes]]
 """(line, endpoint) → whether it succeeded, and the line of the output or the errors."""
 
 
-def batch_job(library: Catalogue, folder: Path, answerer: Callable[[], Answer]) -> JobFunction:
-    """The job that answers ``{"input_file_id", "endpoint"}``; its result names two files, counts lines.
+def batch_job(library: Catalogue, folder: Path, answerer: Callable[[str], Answer]) -> JobFunction:
+    """The job that answers ``{"input_file_id", "endpoint", "key"}``; its result names files, counts lines.
 
     Args:
         folder: of results that are being written.
-        answerer: makes what answers; called when there is a batch.
+        answerer: makes what answers those who have this key; called when there is a batch.
     """
 
     def run(context: JobContext, params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -43,7 +43,7 @@ def batch_job(library: Catalogue, folder: Path, answerer: Callable[[], Answer]) 
             )
         work = Work.of(folder, context.job_id)
         done = sum(work.resume())
-        answer = answerer()
+        answer = answerer(params.get("key", ""))
         try:
             with ThreadPoolExecutor(THREADS) as threads:
                 left = islice(lines(source), done, None)

@@ -9,6 +9,7 @@ from chiasm.errors import InvalidInput
 from chiasm.library.attributes import checked_attributes
 from chiasm.library.indexes import Indexes
 from chiasm.library.results import StoreInfo
+from chiasm.library.tables import AttributeTables
 from chiasm.settings import Settings
 from chiasm.stores import (
     Change,
@@ -43,6 +44,7 @@ class Catalogue:
         self._segments = Segments(self._metadata)
         self._indexes = Indexes(self._data_dir / "indexes", self._segments, index_factory)
         self._changing = threading.RLock()  # a commit and what the indexes make of it belong together
+        self._tables = AttributeTables(self._segments, self._changing)
 
     def close(self) -> None:
         """Save the indexes, close the database."""
@@ -117,6 +119,7 @@ class Catalogue:
             store_id = self._metadata.store(reference).id
             dropped = self._metadata.delete_store(store_id)
             self._indexes.forget(store_id)
+            self._tables.forget(store_id)
             self._drop_content(dropped)
         return store_id
 
@@ -149,7 +152,7 @@ class Catalogue:
         with self._changing:
             record = self._metadata.file(file_id)
             for store_id, change in self._segments.delete_file(file_id).items():
-                self._indexes.apply(store_id, change)
+                self._follow_change(store_id, change)
             self._drop_content([record])
 
     def path_of(self, file_id: str) -> Path:
@@ -186,7 +189,12 @@ class Catalogue:
     def set_attributes(self, store: str, file_id: str, attributes: Mapping[str, Attribute]) -> EntryRecord:
         """Replace a file's attributes in a store."""
         entry = self.entry(store, file_id)
-        return self._metadata.set_attributes(entry.store_id, entry.file.id, checked_attributes(attributes))
+        with self._changing:
+            changed = self._metadata.set_attributes(
+                entry.store_id, entry.file.id, checked_attributes(attributes)
+            )
+            self._tables.put(changed.store_id, changed.file.id, changed.attributes)
+        return changed
 
     def segments(self, store: str, file_id: str) -> list[SegmentRecord]:
         """What of a file can be found, in order."""
@@ -215,8 +223,12 @@ class Catalogue:
         )
 
     def _apply(self, store_id: str, change: Change) -> None:
-        self._indexes.apply(store_id, change)
+        self._follow_change(store_id, change)
         self._drop_content(change.dropped_files)
+
+    def _follow_change(self, store_id: str, change: Change) -> None:
+        self._indexes.apply(store_id, change)
+        self._tables.apply(store_id, change)
 
     def _add_copy(
         self, source: bytes | Path, name: str, *, purpose: str, kept: bool, mime: str | None = None

@@ -14,9 +14,10 @@ from chiasm.errors import ChiasmError, NotFound
 from chiasm.jobs import JobRecord
 from chiasm.jobs.storage import QUEUE, SLOW_QUEUE
 from chiasm.library.batches import BATCH
+from chiasm.library.figures import LibraryFigures
 from chiasm.library.items import Existing, NewItem, PutItem
 from chiasm.library.library import Progress
-from chiasm.library.protocol import ARRAY_ARGUMENTS, JOB_PREFIX, unpack
+from chiasm.library.protocol import ARRAY_ARGUMENTS, FIGURES, JOB_PREFIX, unpack
 from chiasm.library.results import Hit, IndexReport, StoreInfo
 from chiasm.library.work import ADD_FILES, INDEX_FOLDER
 from chiasm.serving.rpc import RpcClient
@@ -214,6 +215,11 @@ class LibraryClient:
         return self._call(list[Hit], "search_like", store=store, file_id=file_id, **wanted)
 
     # Jobs
+
+    def figures(self, *, timeout: float = 1.0) -> LibraryFigures:
+        """How large the library is and what its jobs are up to."""
+        payload, _ = self._rpc.call(FIGURES, {}, timeout=timeout)
+        return unpack(payload, LibraryFigures)
 
     def submit_index_folder(self, store: str, folder: Path | str) -> JobRecord:
         """Queue the following of a folder; one that is queued or running already is returned instead."""

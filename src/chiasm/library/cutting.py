@@ -1,4 +1,5 @@
-"""A file → the pieces that get vectors: passages of a text, a picture whole, stretches of sound and video."""
+"""A file → the pieces that get vectors: passages of a text, a picture whole, stretches of sound and video,
+each page of a PDF as passages and as a picture, the passages of a Word document and the pictures in it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,8 +7,19 @@ from pathlib import Path
 
 from chiasm.library.indexing import Cut, Piece
 from chiasm.library.passages import passages, title_of
-from chiasm.media import decode, segments, sniff
-from chiasm.modality import Modality, Text, item_of
+from chiasm.media import (
+    decode,
+    decoded_pictures,
+    pdf_pages,
+    photo_facts,
+    picture_fingerprint,
+    read_docx,
+    segments,
+    sniff,
+    text_fingerprint,
+)
+from chiasm.media.types import DOCX, PDF
+from chiasm.modality import Image, Modality, Part, Text, item_of
 from chiasm.preprocess import Preprocessor
 from chiasm.settings import Limits, Settings
 
@@ -32,33 +44,68 @@ class MediaCutter:
         """Recognise the file; see :class:`~chiasm.library.indexing.Cutter`."""
         with path.open("rb") as opened:
             kind = sniff(opened.read(HEAD_BYTES))
-        if kind.modality is Modality.TEXT:
+        if kind == PDF:
+            pieces = self._pages(path)
+        elif kind == DOCX:
+            pieces = self._document(path)
+        elif kind.modality is Modality.TEXT:
             pieces = self._text(path)
         elif kind.modality is Modality.IMAGE:
             pieces = self._whole(path)
         else:
             pieces = self._stretches(path)
-        return Cut(modality=kind.modality.value, mime=kind.mime, pieces=pieces)
+        facts = photo_facts(path) if kind.modality is Modality.IMAGE else {}
+        return Cut(modality=kind.modality.value, mime=kind.mime, pieces=pieces, attributes=facts)
 
     def _text(self, path: Path) -> Iterator[Piece]:
         part = decode(path, self._text_limits, expect=Modality.TEXT)
         if not isinstance(part, Text):
             return
-        title = title_of(part.text)
-        for number, passage in enumerate(passages(part.text, self._library.passage_chars)):
+        yield from self._passages(part.text, title_of(part.text))
+
+    def _passages(
+        self, text: str, title: str | None, *, page: int | None = None, first: bool = True
+    ) -> Iterator[Piece]:
+        """Passages of a text, or of a page of it; ``first``: it begins with the title."""
+        for number, passage in enumerate(passages(text, self._library.passage_chars)):
             # Later passages are hard to understand without what they are about.
-            words = passage.text if number == 0 or title is None else f"{title}\n{passage.text}"
+            words = passage.text if title is None or (first and number == 0) else f"{title}\n{passage.text}"
             yield Piece(
                 modality=Modality.TEXT.value,
                 item=self._preprocessor.prepare(item_of(Text(words))),
                 start=passage.start,
                 end=passage.end,
                 snippet=passage.text,
+                page=page,
+                fingerprint=text_fingerprint(passage.text),
             )
 
+    def _pages(self, path: Path) -> Iterator[Piece]:
+        title: str | None = None
+        for page in pdf_pages(path, self._limits):
+            first = title is None
+            title = title or title_of(page.text)
+            yield from self._passages(page.text, title, page=page.number, first=first)
+            if page.picture is not None:
+                yield self._picture(page.picture, page=page.number)
+
+    def _document(self, path: Path) -> Iterator[Piece]:
+        document = read_docx(path, self._limits)
+        yield from self._passages(document.text, title_of(document.text))
+        for position, picture in decoded_pictures(path, self._limits, document):
+            yield self._picture(picture, start=position)
+
     def _whole(self, path: Path) -> Iterator[Piece]:
-        part = decode(path, self._limits, expect=Modality.IMAGE)
-        yield Piece(modality=part.modality.value, item=self._preprocessor.prepare(item_of(part)))
+        yield self._picture(decode(path, self._limits, expect=Modality.IMAGE))
+
+    def _picture(self, part: Part, *, page: int | None = None, start: float | None = None) -> Piece:
+        return Piece(
+            modality=part.modality.value,
+            item=self._preprocessor.prepare(item_of(part)),
+            page=page,
+            start=start,
+            fingerprint=picture_fingerprint(part) if isinstance(part, Image) else None,
+        )
 
     def _stretches(self, path: Path) -> Iterator[Piece]:
         for segment in segments(path, self._limits, self._library.segment_seconds):

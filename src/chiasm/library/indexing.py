@@ -37,16 +37,19 @@ class Piece:
     start: float | None = None
     end: float | None = None
     snippet: str | None = None
+    page: int | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
     """A file, recognised; ``pieces`` decodes as it is walked. What a file is goes by its first piece (a video
-    container may turn out to hold only sound)."""
+    container may turn out to hold only sound). ``attributes`` are what it says of itself."""
 
     modality: str
     mime: str
     pieces: Iterable[Piece]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
 
 class Cutter(Protocol):
@@ -74,10 +77,17 @@ class Task:
     folder: str | None = None
     item_id: str | None = None
 
-    def done(self, file: FileRecord, segments: Sequence[NewSegment]) -> Indexed:
-        """The outcome of a file that can be searched now."""
+    def done(
+        self, file: FileRecord, segments: Sequence[NewSegment], found: Mapping[str, Attribute]
+    ) -> Indexed:
+        """The outcome of a file that can be searched now; ``found`` is what it says of itself."""
         return Indexed(
-            file=file, segments=segments, attributes=self.attributes, folder=self.folder, item_id=self.item_id
+            file=file,
+            segments=segments,
+            attributes=self.attributes,
+            found=found,
+            folder=self.folder,
+            item_id=self.item_id,
         )
 
     def failed(self, problem: Problem) -> Indexed:
@@ -177,7 +187,7 @@ class Indexer:
             if first is None:
                 raise InvalidInput("expected something to index, got an empty file", "文件没有可索引的内容")
             file = replace(file, modality=first)
-            yield _End(outcome=task.done(file, known))
+            yield _End(outcome=task.done(file, known, cut.attributes))
         except ChiasmError as error:
             yield _End(outcome=task.failed(Problem(code=error.code, en=error.en, zh=error.zh)))
         except OSError as error:
@@ -301,6 +311,8 @@ def _settle(
                 start=piece.start,
                 end=piece.end,
                 snippet=piece.snippet,
+                page=piece.page,
+                fingerprint=piece.fingerprint,
             )
         yield from _if_complete(opened)
 

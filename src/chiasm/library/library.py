@@ -22,6 +22,7 @@ from chiasm.library.search import Searcher
 from chiasm.preprocess import Embedder
 from chiasm.settings import Settings
 from chiasm.stores import EntryRecord, Indexed, NewSegment, UsearchIndex, VectorIndex
+from chiasm.stores.census import Held, census
 from chiasm.stores.records import Attribute, FileMode
 from chiasm.stores.rows import new_id
 
@@ -64,8 +65,12 @@ class Library(Catalogue):
                 self._indexer = Indexer(embedder, cutter, max_bytes=self._max_bytes)
         neutral = Calibration()  # of vectors from elsewhere only their order can be told
         self._searcher = Searcher(
-            self._segments, self._indexes, lambda revision: calibrations.get(revision, neutral)
+            self._segments, self._indexes, self._tables, lambda revision: calibrations.get(revision, neutral)
         )
+
+    def census(self) -> list[Held]:
+        """Entries by store and modality."""
+        return census(self._metadata)
 
     # Files in stores
 
@@ -100,9 +105,7 @@ class Library(Catalogue):
         """Put uploaded files into a store, to be indexed by :meth:`add_files`."""
         store_id = self._metadata.store(store).id
         checked = checked_attributes(attributes)
-        return [
-            self._metadata.attach(store_id, self._metadata.file(i).id, attributes=checked) for i in file_ids
-        ]
+        return [self._attach(store_id, file_id, checked) for file_id in file_ids]
 
     def add_files(
         self, store: str, file_ids: Sequence[str], progress: Progress = _no_progress
@@ -126,10 +129,15 @@ class Library(Catalogue):
         """The entries of these files; made, to be indexed, where there is none."""
         store_id = self._metadata.store(store).id
         return [
-            self._metadata.find_entry(store_id, file_id)
-            or self._metadata.attach(store_id, self._metadata.file(file_id).id, attributes={})
+            self._metadata.find_entry(store_id, file_id) or self._attach(store_id, file_id, {})
             for file_id in file_ids
         ]
+
+    def _attach(self, store_id: str, file_id: str, attributes: Mapping[str, Attribute]) -> EntryRecord:
+        with self._changing:
+            entry = self._metadata.attach(store_id, self._metadata.file(file_id).id, attributes=attributes)
+            self._tables.put(store_id, entry.file.id, entry.attributes)
+        return entry
 
     # Items
 
@@ -284,11 +292,11 @@ class Library(Catalogue):
         if not own or record.dimensions is None:
             return []
         chosen = np.unique(np.linspace(0, len(own) - 1, LIKE_VECTORS).round().astype(int))
-        ids = np.array([own[i].id for i in chosen], np.uint64)
-        vectors = np.concatenate([rows for _, rows in self._segments.vectors(ids, record.dimensions)])
+        modality_of = {own[i].id: own[i].modality for i in chosen}
+        parts = list(self._segments.vectors(np.array(list(modality_of), np.uint64), record.dimensions))
         query = Query(
-            vectors=vectors,
-            modality=own[0].modality,
+            vectors=np.concatenate([rows for _, rows in parts]),
+            modality=[modality_of[int(i)] for ids, _ in parts for i in ids],
             exclude=entry.file.id,
             **wanted,
         )

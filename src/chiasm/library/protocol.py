@@ -36,6 +36,7 @@ LIBRARY_METHODS = (
 )
 JOB_METHODS = ("submit", "get", "list_jobs", "cancel", "delete")
 JOB_PREFIX = "jobs."
+FIGURES = "figures"
 # Arguments that travel as arrays, by method: vectors, or the bytes of a file.
 ARRAY_ARGUMENTS: Mapping[str, str] = {
     "search": "vectors",

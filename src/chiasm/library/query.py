@@ -32,6 +32,7 @@ class Query:
         filters: see :mod:`chiasm.stores.filters`.
         threshold: least score; ``None`` for the model's own cut-off of each pair, 0 for all.
         exclude: a file that is not a hit.
+        group_duplicates: whether files that show or say nearly the same are one hit.
     """
 
     vectors: NDArray[np.float32]
@@ -45,6 +46,7 @@ class Query:
     filters: object | None = None
     threshold: float | None = None
     exclude: str | None = None
+    group_duplicates: bool = True
 
     @property
     def row_modalities(self) -> tuple[str, ...]:

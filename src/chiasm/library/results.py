@@ -9,13 +9,27 @@ from chiasm.stores.records import Attribute
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A further place in the same file: characters of a text, seconds of sound and video."""
+    """A further place in the same file: characters of a text, seconds of sound and video; on a page."""
 
     start: float | None
     end: float | None
     snippet: str | None
     score: float
     cosine: float
+    page: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicate:
+    """Another file that is nearly the same as a hit, at its best place."""
+
+    file_id: str
+    name: str
+    path: str | None
+    item_id: str | None
+    score: float
+    cosine: float
+    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +41,9 @@ class Hit:
         start, end: characters of a text, seconds of sound and video; ``None`` for a thing found whole.
         snippet: the passage, for text.
         score: calibrated probability of relevance, in (0, 1).
+        page: of a PDF, from 1; characters then count within it.
         others: further places in the same file, best first.
+        duplicates: files that show or say nearly the same, best first.
     """
 
     file_id: str
@@ -43,7 +59,9 @@ class Hit:
     attributes: Mapping[str, Attribute]
     item_id: str | None
     segment_id: int
+    page: int | None = None
     others: tuple[Span, ...] = ()
+    duplicates: tuple[Duplicate, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,21 +1,32 @@
 """One query, all modalities: a lookup in each modality's index, merged by calibrated probability."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chiasm.library.duplicates import grouped
 from chiasm.library.query import MODALITIES, Query
 from chiasm.library.ranking import score, spread
 from chiasm.library.relevance import KINDS, Calibration, kind_of
-from chiasm.library.results import Hit, Span
-from chiasm.stores import EntryRecord, SegmentRecord, Segments, StoreRecord, VectorIndex, other_revision
+from chiasm.library.results import Duplicate, Hit, Span
+from chiasm.library.tables import AttributeTables
+from chiasm.stores import (
+    EntryRecord,
+    SegmentRecord,
+    Segments,
+    StoreRecord,
+    VectorIndex,
+    other_revision,
+    parse_filter,
+)
 from chiasm.stores.vectors import Match
 
 MAX_CANDIDATES = 8192  # of one modality: how far the search for `limit` different files may go
 FURTHER_SPANS = 5
+MOST_DUPLICATES = 20
 
 
 class IndexSource(Protocol):
@@ -48,6 +59,9 @@ class _Found:
     segment: SegmentRecord
 
 
+_File = list[_Found]  # the places that were found in a file, best first
+
+
 class Searcher:
     """Answers queries over the indexes of a library.
 
@@ -56,10 +70,15 @@ class Searcher:
     """
 
     def __init__(
-        self, segments: Segments, indexes: IndexSource, calibrations: Callable[[str], Calibration]
+        self,
+        segments: Segments,
+        indexes: IndexSource,
+        tables: AttributeTables,
+        calibrations: Callable[[str], Calibration],
     ) -> None:
         self._segments = segments
         self._indexes = indexes
+        self._tables = tables
         self._calibrations = calibrations
 
     def search(self, store: StoreRecord, query: Query, *, revision: str | None) -> list[Hit]:
@@ -80,10 +99,9 @@ class Searcher:
         query.checked(store.dimensions)
         norms = np.linalg.norm(query.vectors, axis=1, keepdims=True)
         vectors = np.asarray(query.vectors / norms, np.float32)
+        condition = None if query.filters is None else parse_filter(query.filters)
         places = [
-            _Place(
-                m, index, None if query.filters is None else self._segments.ids(store.id, m, query.filters)
-            )
+            _Place(m, index, None if condition is None else self._tables.allowed(store.id, m, condition))
             for m in MODALITIES
             if query.modalities is None or m in query.modalities
             for index in [self._indexes.get(store, m)]
@@ -94,8 +112,9 @@ class Searcher:
         while True:
             found = [self._lookup(query, vectors, place, count, calibration) for place in places]
             files = self._files(query, [c for candidates, _ in found for c in candidates])
-            if len(files) >= query.depth or not any(more for _, more in found) or count >= MAX_CANDIDATES:
-                return self._hits(store, query, files)
+            groups = self._groups(store, query, files)
+            if len(groups) >= query.depth or not any(more for _, more in found) or count >= MAX_CANDIDATES:
+                return self._hits(store, query, groups)
             count *= 4  # long files filled the places: look further for other files
 
     def _lookup(
@@ -137,7 +156,7 @@ class Searcher:
         rows = np.concatenate([found for _, found in parts])
         return np.concatenate([ids for ids, _ in parts]), vectors @ rows.T
 
-    def _files(self, query: Query, candidates: list[_Candidate]) -> list[list[_Found]]:
+    def _files(self, query: Query, candidates: list[_Candidate]) -> list[_File]:
         """The places that were found in each file, best first; of the files, too."""
         candidates.sort(key=lambda c: (-c.score, -c.cosine, c.segment_id))
         records = self._segments.records([c.segment_id for c in candidates])
@@ -148,34 +167,51 @@ class Searcher:
                 continue
             if candidate.kind == kind_of(segment.modality, segment.snippet):
                 by_file.setdefault(segment.file_id, []).append(_Found(candidate, segment))
-        return list(by_file.values())[: query.depth]
+        return list(by_file.values())
 
-    def _hits(self, store: StoreRecord, query: Query, files: list[list[_Found]]) -> list[Hit]:
+    def _groups(self, store: StoreRecord, query: Query, files: list[_File]) -> list[list[_File]]:
+        """The files, those that are nearly the same together; as many groups as the query needs."""
+        if not query.group_duplicates:
+            return [[file] for file in files[: query.depth]]
+        segments = [first.segment for first, *_ in files]
+        vectors = self._vectors(store, [s for s in segments if s.fingerprint])
+        return [[files[i] for i in group] for group in grouped(segments, vectors, most=query.depth)]
+
+    def _hits(self, store: StoreRecord, query: Query, groups: list[list[_File]]) -> list[Hit]:
         if query.diversity:
-            files = self._spread(store, query, files)
-        page = files[query.offset : query.offset + query.limit]
-        entries = self._segments.owners(store.id, [first.segment.file_id for first, *_ in page])
+            groups = self._spread(store, query, groups)
+        page = [group[: 1 + MOST_DUPLICATES] for group in groups[query.offset : query.offset + query.limit]]
+        entries: dict[str, EntryRecord] = {}
+        for group in page:
+            entries |= self._segments.owners(store.id, [first.segment.file_id for first, *_ in group])
         # one that is not among the entries was removed just now
-        return [_hit(entries[f[0].segment.file_id], f) for f in page if f[0].segment.file_id in entries]
+        present = [[file for file in group if file[0].segment.file_id in entries] for group in page]
+        return [_hit(entries, group) for group in present if group]
 
-    def _spread(self, store: StoreRecord, query: Query, files: list[list[_Found]]) -> list[list[_Found]]:
-        ids = np.array([first.segment.id for first, *_ in files], np.uint64)
-        vectors = {
+    def _spread(self, store: StoreRecord, query: Query, groups: list[list[_File]]) -> list[list[_File]]:
+        vectors = self._vectors(store, [group[0][0].segment for group in groups])
+        groups = [group for group in groups if group[0][0].segment.id in vectors]
+        if not groups:
+            return groups
+        rows = np.stack([vectors[group[0][0].segment.id] for group in groups])
+        order = spread([group[0][0].candidate.score for group in groups], rows, query.diversity)
+        return [groups[i] for i in order]
+
+    def _vectors(
+        self, store: StoreRecord, segments: Sequence[SegmentRecord]
+    ) -> dict[int, NDArray[np.float32]]:
+        ids = np.array([segment.id for segment in segments], np.uint64)
+        return {
             int(i): row
             for keys, rows in self._segments.vectors(ids, store.dimensions or 0)
             for i, row in zip(keys, rows, strict=True)
         }
-        files = [found for found in files if found[0].segment.id in vectors]
-        if not files:
-            return files
-        rows = np.stack([vectors[first.segment.id] for first, *_ in files])
-        order = spread([first.candidate.score for first, *_ in files], rows, query.diversity)
-        return [files[i] for i in order]
 
 
-def _hit(entry: EntryRecord, found: list[_Found]) -> Hit:
-    first, *others = found
+def _hit(entries: Mapping[str, EntryRecord], group: list[_File]) -> Hit:
+    (first, *others), *duplicates = group
     segment = first.segment
+    entry = entries[segment.file_id]
     return Hit(
         file_id=entry.file.id,
         name=entry.file.name,
@@ -190,14 +226,29 @@ def _hit(entry: EntryRecord, found: list[_Found]) -> Hit:
         score=first.candidate.score,
         cosine=first.candidate.cosine,
         segment_id=segment.id,
+        page=segment.page,
         others=tuple(
             Span(
                 start=other.segment.start,
                 end=other.segment.end,
                 snippet=other.segment.snippet,
+                page=other.segment.page,
                 score=other.candidate.score,
                 cosine=other.candidate.cosine,
             )
             for other in others[:FURTHER_SPANS]
         ),
+        duplicates=tuple(_duplicate(entries[best.segment.file_id], best) for best, *_ in duplicates),
+    )
+
+
+def _duplicate(entry: EntryRecord, best: _Found) -> Duplicate:
+    return Duplicate(
+        file_id=entry.file.id,
+        name=entry.file.name,
+        path=entry.file.path,
+        item_id=entry.item_id,
+        score=best.candidate.score,
+        cosine=best.candidate.cosine,
+        page=best.segment.page,
     )

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from chiasm.errors import InvalidInput
 from chiasm.jobs.client import JobsClient
+from chiasm.library.figures import figures_of
 from chiasm.library.library import Library
 from chiasm.library.protocol import (
     ARRAY_ARGUMENTS,
+    FIGURES,
     JOB_METHODS,
     JOB_PREFIX,
     LIBRARY_METHODS,
@@ -28,7 +30,8 @@ def handlers(library: Library, jobs: JobsClient) -> dict[str, Handler]:
     """One handler for each method that :class:`~chiasm.library.client.LibraryClient` calls."""
     of_library = {name: _handler(getattr(library, name), name) for name in LIBRARY_METHODS}
     of_jobs = {JOB_PREFIX + name: _handler(getattr(jobs, name), name) for name in JOB_METHODS}
-    return {**of_library, **of_jobs}
+    figures = figures_of(library, jobs)
+    return {**of_library, **of_jobs, FIGURES: lambda _payload, _arrays: (pack(figures()), ())}
 
 
 def _handler(method: Callable[..., Any], name: str) -> Handler:

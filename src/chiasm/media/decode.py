@@ -6,8 +6,9 @@ from chiasm.errors import TooLarge, UnsupportedMedia
 from chiasm.media.audio import decode_sound
 from chiasm.media.bounds import Deadline, Source, bytes_of, head_of
 from chiasm.media.container import open_recording
+from chiasm.media.documents import document_part
 from chiasm.media.image import decode_image, image_size
-from chiasm.media.types import MediaType, sniff
+from chiasm.media.types import DOCUMENTS, MediaType, sniff
 from chiasm.media.video import FRAMES, decode_pictures
 from chiasm.modality import Audio, Modality, Part, Text, Video
 from chiasm.settings import Limits
@@ -32,7 +33,7 @@ def decode(
     min_side: int | None = None,
     frames: int = FRAMES,
 ) -> Part:
-    """Decode one file.
+    """Decode one file; of a document, its words or, where it has none, its first page.
 
     Args:
         data: its bytes or where it lies.
@@ -50,6 +51,9 @@ def decode(
         InvalidInput: a path that is not a readable file.
     """
     kind = sniff(head_of(data, limits))
+    if kind in DOCUMENTS:
+        _check_expected(kind, expect)
+        return document_part(data, kind, limits)
     if kind.modality is Modality.TEXT:
         _check_expected(kind, expect)
         return decode_text(bytes_of(data, limits), limits)

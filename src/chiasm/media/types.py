@@ -19,6 +19,10 @@ class MediaType:
 
 
 TEXT = MediaType(Modality.TEXT, "text/plain", ".txt")
+PDF = MediaType(Modality.TEXT, "application/pdf", ".pdf")
+DOCX = MediaType(
+    Modality.TEXT, "application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx"
+)
 PNG = MediaType(Modality.IMAGE, "image/png", ".png")
 JPEG = MediaType(Modality.IMAGE, "image/jpeg", ".jpg")
 GIF = MediaType(Modality.IMAGE, "image/gif", ".gif")
@@ -41,6 +45,9 @@ MKV = MediaType(Modality.VIDEO, "video/x-matroska", ".mkv")
 AVI = MediaType(Modality.VIDEO, "video/x-msvideo", ".avi")
 OGV = MediaType(Modality.VIDEO, "video/ogg", ".ogv")
 
+DOCUMENTS = (PDF, DOCX)
+"""Text with pictures in it: no plain text, whatever their modality says."""
+
 SOUND_ONLY = {MP4: M4A, MOV: M4A, WEBM: WEBM_AUDIO, MKV: MKA, OGV: OGG}
 """What a video container is when it holds no pictures."""
 
@@ -52,12 +59,13 @@ _MAGIC: tuple[tuple[bytes, MediaType], ...] = (
     (b"BM", BMP),
     (b"fLaC", FLAC),
     (b"ID3", MP3),
+    (b"%PDF-", PDF),
 )
 _RIFF = {b"WAVE": WAV, b"WEBP": WEBP, b"AVI ": AVI}
+_WORD_NAMES = (b"[Content_Types].xml", b"_rels/.rels", b"word/")
 _QUICKTIME_ATOMS = {b"moov", b"mdat", b"wide", b"free", b"skip"}
 _STILL_BRANDS = {b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"jp2 ", b"crx "}
 _KNOWN_BUT_REFUSED: tuple[tuple[bytes, str], ...] = (
-    (b"%PDF", "PDF"),
     (b"PK\x03\x04", "ZIP"),
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
@@ -78,7 +86,7 @@ def sniff(head: bytes) -> MediaType:
     head = head[:HEAD_BYTES]
     if not head:
         raise UnsupportedMedia("expected a file, got 0 bytes", "应为文件内容，实际为 0 字节")
-    found = _by_magic(head) or _riff(head) or _iso(head) or _stream(head) or _text(head)
+    found = _by_magic(head) or _office(head) or _riff(head) or _iso(head) or _stream(head) or _text(head)
     if found is None:
         raise _unknown(head)
     return found
@@ -88,6 +96,13 @@ def _by_magic(head: bytes) -> MediaType | None:
     found = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
     # "BM" begins many a text; a bitmap has a small header size at byte 14
     return None if found is BMP and head[15:18] != b"\0\0\0" else found
+
+
+def _office(head: bytes) -> MediaType | None:
+    """A Word document, as far as the first names in the archive tell; opening it says for certain."""
+    if not head.startswith(b"PK\x03\x04") or b"xl/" in head or b"ppt/" in head:
+        return None
+    return DOCX if any(name in head for name in _WORD_NAMES) else None
 
 
 def _riff(head: bytes) -> MediaType | None:
@@ -147,7 +162,7 @@ def _unknown(head: bytes) -> UnsupportedMedia:
     got_en, got_zh = (name, f" {name}") if name else ("bytes of an unknown kind", "未知类型的数据")
     return UnsupportedMedia(
         "expected a picture (PNG, JPEG, GIF, WebP, BMP, AVIF), sound (WAV, FLAC, Ogg, MP3, AAC, M4A, AIFF), "
-        f"video (MP4, MOV, WebM, MKV, AVI) or UTF-8 text, got {got_en}",
+        f"video (MP4, MOV, WebM, MKV, AVI), a document (PDF, DOCX) or UTF-8 text, got {got_en}",
         "应为图片（PNG、JPEG、GIF、WebP、BMP、AVIF）、音频（WAV、FLAC、Ogg、MP3、AAC、M4A、AIFF）、"
-        f"视频（MP4、MOV、WebM、MKV、AVI）或 UTF-8 文本，实际为{got_zh}",
+        f"视频（MP4、MOV、WebM、MKV、AVI）、文档（PDF、DOCX）或 UTF-8 文本，实际为{got_zh}",
     )

@@ -34,6 +34,11 @@ def ipc_address(folder: Path, name: str) -> str:
     return f"ipc://{path}"
 
 
+def folder_of(address: str) -> Path:
+    """The folder that :func:`ipc_address` was given."""
+    return Path(address.removeprefix("ipc://")).parent
+
+
 def expect_private(address: str) -> None:
     """Refuse to listen where others could connect.
 
@@ -46,7 +51,7 @@ def expect_private(address: str) -> None:
         raise SettingsError(
             f"expected an ipc:///… address, got {address!r}", f"地址应为 ipc:///… 形式，实际为 {address!r}"
         )
-    folder = Path(address.removeprefix("ipc://")).parent
+    folder = folder_of(address)
     try:
         status = folder.stat()
     except OSError as error:

@@ -1,13 +1,16 @@
-"""What is computed next: pure policy over (arrival, cost, deadline, now). No threads, no clock of its own.
+"""What is computed next: pure policy over (caller, cost, arrival, deadline, now). No threads, no clock.
 
-Work waits in lanes, one for each bucket (pieces that can share a batch). The lane whose head has waited
-longest goes first, so nothing starves; inside a lane order is kept.
+Work waits in lanes, one for each bucket (pieces that can share a batch). Callers share the device by cost,
+with start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996): each piece gets a tag when it comes,
+where its caller's own work so far ends or where the queue is now, whichever is later. Lower tags go first,
+so that whoever floods the queue waits behind their own work and nobody else does; one caller's pieces keep
+their order, and so do all while there is one caller.
 """
 
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -18,16 +21,26 @@ FIRST_GUESS = 50.0  # cost per second before anything was measured
 
 @dataclass(frozen=True, kw_only=True)
 class BatchingConfig:
-    """Bounds. Cost is in units of one picture through the image tower; ``max_wait`` in seconds."""
+    """Bounds. Cost is in units of one picture through the image tower; ``max_wait`` in seconds.
+
+    ``caller_share``: part of ``max_queue_cost`` that one named caller may fill.
+    """
 
     max_queue_cost: float = 512.0
     max_batch_cost: float = 32.0
     max_wait: float = 0.002
+    caller_share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Work(Generic[T]):
-    """One piece of work: ``group`` is the call it belongs to, ``bucket`` what it can share a batch with."""
+    """One piece of work.
+
+    Attributes:
+        group: the call that it belongs to.
+        bucket: what it can share a batch with.
+        caller: who gets a fair share; the nameless together are one.
+    """
 
     group: Hashable
     bucket: str
@@ -35,6 +48,7 @@ class Work(Generic[T]):
     arrival: float
     deadline: float | None
     payload: T
+    caller: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +64,34 @@ class Batch(Generic[T]):
         return sum(work.cost for work in self.works)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Waiting(Generic[T]):
+    """A piece in its lane: ``start`` is its tag, in units of cost; ``number`` the order of coming."""
+
+    start: float
+    number: int
+    work: Work[T]
+
+    @property
+    def end(self) -> float:
+        """Where its caller's next piece may start."""
+        return self.start + self.work.cost
+
+    def order(self) -> tuple[float, int]:
+        """Lower goes first."""
+        return self.start, self.number
+
+
 class BatchQueue(Generic[T]):
     """A queue bounded by cost. Not thread-safe: the owner holds a lock."""
 
     def __init__(self, config: BatchingConfig) -> None:
         self._config = config
-        self._lanes: dict[str, deque[Work[T]]] = {}
-        self._cost = 0.0
+        self._lanes: dict[str, list[_Waiting[T]]] = {}
+        self._costs: dict[str, float] = {}  # by caller
+        self._ends: dict[str, float] = {}  # by caller: where its next piece may start
+        self._now = 0.0  # the tag of what was taken last
+        self._numbers = count()
         self._speed = FIRST_GUESS
 
     def __len__(self) -> int:
@@ -65,7 +100,12 @@ class BatchQueue(Generic[T]):
     @property
     def cost(self) -> float:
         """Cost of all that waits."""
-        return self._cost
+        return sum(self._costs.values())
+
+    def overfills(self, caller: str, cost: float) -> bool:
+        """Whether a named caller, who has work here already, would hold more than its share of the queue."""
+        held = self._costs.get(caller, 0.0)
+        return bool(caller and held) and held + cost > self._config.caller_share * self._config.max_queue_cost
 
     def admit(self, works: Sequence[Work[T]]) -> bool:
         """Take all of ``works`` or, when they do not fit, none.
@@ -73,22 +113,28 @@ class BatchQueue(Generic[T]):
         An empty queue takes anything: otherwise a call larger than the bound could never be served.
         """
         cost = sum(work.cost for work in works)
-        if len(self) and self._cost + cost > self._config.max_queue_cost:
+        if len(self) and self.cost + cost > self._config.max_queue_cost:
             return False
         for work in works:
-            self._lanes.setdefault(work.bucket, deque()).append(work)
+            start = max(self._now, self._ends.get(work.caller, 0.0))
+            waiting = _Waiting(start=start, number=next(self._numbers), work=work)
+            self._ends[work.caller] = waiting.end
+            insort(self._lanes.setdefault(work.bucket, []), waiting, key=_Waiting.order)
         self._recount()
         return True
 
     def take(self, now: float, *, hurry: bool = False) -> Batch[T]:
-        """The next batch: full, or its head has waited ``max_wait``, or ``hurry`` (nobody else is coming)."""
+        """The next batch: full, or some of it has waited ``max_wait``, or ``hurry`` (nobody else comes)."""
         expired = self._remove(lambda work: work.deadline is not None and work.deadline <= now)
         ready = [bucket for bucket in self._lanes if hurry or self._is_ready(bucket, now)]
         if not ready:
             return Batch(works=(), expired=expired)
-        bucket = min(ready, key=lambda name: self._lanes[name][0].arrival)
+        bucket = min(ready, key=lambda name: self._lanes[name][0].order())
         lane = self._lanes[bucket]
-        works = tuple(lane.popleft() for _ in range(self._fitting(lane)))
+        self._now = max(self._now, lane[0].start)
+        fitting = self._fitting(lane)
+        works = tuple(waiting.work for waiting in lane[:fitting])
+        del lane[:fitting]
         self._recount()
         return Batch(works=works, expired=expired)
 
@@ -98,8 +144,7 @@ class BatchQueue(Generic[T]):
             return None
         if any(self._is_ready(bucket, now) for bucket in self._lanes):
             return 0.0
-        oldest = min(lane[0].arrival for lane in self._lanes.values())
-        moments = [oldest + self._config.max_wait]
+        moments = [min(work.arrival for work in self._all()) + self._config.max_wait]
         moments += [work.deadline for work in self._all() if work.deadline is not None]
         return max(0.0, min(moments) - now)
 
@@ -114,22 +159,22 @@ class BatchQueue(Generic[T]):
 
     def retry_after(self) -> float:
         """Seconds after which half of the queue will have been worked off; 0.1 to 30."""
-        return min(30.0, max(0.1, self._cost / 2 / self._speed))
+        return min(30.0, max(0.1, self.cost / 2 / self._speed))
 
     def _is_ready(self, bucket: str, now: float) -> bool:
-        lane = self._lanes[bucket]
+        works = [waiting.work for waiting in self._lanes[bucket]]
         # The same sum as in wait(): `now - arrival >= max_wait` could round the other way and spin.
-        if now >= lane[0].arrival + self._config.max_wait:
+        if now >= min(work.arrival for work in works) + self._config.max_wait:
             return True
-        return sum(work.cost for work in lane) >= self._config.max_batch_cost
+        return sum(work.cost for work in works) >= self._config.max_batch_cost
 
-    def _fitting(self, lane: deque[Work[T]]) -> int:
+    def _fitting(self, lane: Sequence[_Waiting[T]]) -> int:
         """How many from the head fit one batch: at least one, however dear it is."""
         total = 0.0
 
-        def fits(work: Work[T]) -> bool:
+        def fits(waiting: _Waiting[T]) -> bool:
             nonlocal total
-            total += work.cost
+            total += waiting.work.cost
             return total <= self._config.max_batch_cost
 
         return max(1, sum(1 for _ in takewhile(fits, lane)))
@@ -138,14 +183,28 @@ class BatchQueue(Generic[T]):
         removed = tuple(work for work in self._all() if unwanted(work))
         if removed:
             for bucket, lane in self._lanes.items():
-                self._lanes[bucket] = deque(work for work in lane if not unwanted(work))
+                self._lanes[bucket] = [waiting for waiting in lane if not unwanted(waiting.work)]
+            for work in removed:  # nobody pays for what was not computed
+                self._ends[work.caller] = self._ends.get(work.caller, 0.0) - work.cost
+            for waiting in self._waiting():
+                caller = waiting.work.caller
+                self._ends[caller] = max(self._ends.get(caller, 0.0), waiting.end)
             self._recount()
         return removed
 
+    def _waiting(self) -> Iterable[_Waiting[T]]:
+        return (waiting for lane in self._lanes.values() for waiting in lane)
+
     def _all(self) -> Iterable[Work[T]]:
-        return (work for lane in self._lanes.values() for work in lane)
+        return (waiting.work for waiting in self._waiting())
 
     def _recount(self) -> None:
         # Summed afresh each time: adding and subtracting floats for days would drift.
         self._lanes = {bucket: lane for bucket, lane in self._lanes.items() if lane}
-        self._cost = sum(work.cost for work in self._all())
+        self._costs = {}
+        for work in self._all():
+            self._costs[work.caller] = self._costs.get(work.caller, 0.0) + work.cost
+        if not self._lanes:  # nobody is ahead of anybody any more
+            self._now, self._ends = 0.0, {}
+        else:
+            self._ends = {caller: end for caller, end in self._ends.items() if end > self._now}

@@ -6,10 +6,13 @@ import sys
 from typing import BinaryIO
 
 from chiasm.errors import CheckpointError, ChiasmError, SettingsError, StoreError
+from chiasm.observe.logs import start_logging
 from chiasm.serving.lifeline import die_with_parent, start_guard, watch_pipe
 from chiasm.serving.memory import keep_lean
 from chiasm.serving.resolve import resolve
 from chiasm.serving.specs import CANNOT_WORK, Order, arguments, read_order
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -21,11 +24,7 @@ def main() -> int:
             print(error.en, file=sys.stderr)
             return CANNOT_WORK
         _tie(order, stream)
-        logging.basicConfig(
-            level=logging.INFO,
-            stream=sys.stderr,
-            format=f"%(asctime)s {order.name} %(levelname)s %(message)s",
-        )
+        start_logging(order.log_format, order.name)
         return _run(order)
 
 
@@ -46,12 +45,19 @@ def _run(order: Order) -> int:
         function = resolve(order.target)
         function(**arguments(function, order.args))
     except (SettingsError, CheckpointError, StoreError) as error:
-        print(f"{order.name}: {error.en}", file=sys.stderr)
+        _say(order, error)
         return CANNOT_WORK
     except ChiasmError as error:
-        print(f"{order.name}: {error.en}", file=sys.stderr)
+        _say(order, error)
         return 1
     return 0
+
+
+def _say(order: Order, error: ChiasmError) -> None:
+    if order.log_format == "json":
+        logger.error("%s", error.en)
+    else:
+        print(f"{order.name}: {error.en}", file=sys.stderr)
 
 
 if __name__ == "__main__":

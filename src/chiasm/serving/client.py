@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
 from chiasm.preprocess import ModelDescription, PreparedItem
+from chiasm.serving.departure import Departure
 from chiasm.serving.messages import info_to_error
 from chiasm.serving.packing import EmbedAnswer, EngineStatus, from_payload, pack_items
 from chiasm.serving.rpc import RpcClient
@@ -24,6 +25,16 @@ class EmbedResult:
     queue_ms: float
     inference_ms: float
     cached: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _About:
+    """What goes along with the items of a call; see :meth:`EngineClient.embed_timed`."""
+
+    deadline: float | None
+    revision: str | None
+    caller: str
+    departure: Departure
 
 
 class EngineClient:
@@ -71,6 +82,8 @@ class EngineClient:
         *,
         deadline: float | None = None,
         revision: str | None = None,
+        caller: str = "",
+        departure: Departure | None = None,
     ) -> EmbedResult:
         """Embed and tell how long it took.
 
@@ -78,14 +91,21 @@ class EngineClient:
             items: what to embed.
             deadline: ``time.time()`` after which the answer is of no use; the engine then drops the work.
             revision: of the model that the items were prepared for; without it, the present one.
+            caller: for whom; the engine gives each a fair share.
+            departure: of whoever waits for the answer; then the engine forgets what it has not computed yet.
 
         Raises:
             ChiasmError: an item failed; ``param`` is ``input[i]``.
+            CallerLeft: nobody waits any more.
+            RateLimited: the caller fills its share of the queue already.
             Overloaded: the queue is full, or the engine is not there or has another model now.
             DeadlineExceeded: no answer in time.
         """
+        about = _About(
+            deadline=deadline, revision=revision, caller=caller, departure=departure or Departure()
+        )
         results = [
-            self._embed(items[start : start + ITEMS_PER_CALL], start, deadline, revision)
+            self._embed(items[start : start + ITEMS_PER_CALL], start, about)
             for start in range(0, max(1, len(items)), ITEMS_PER_CALL)
         ]
         if len(results) == 1:
@@ -118,15 +138,15 @@ class EngineClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _embed(
-        self, items: Sequence[PreparedItem], start: int, deadline: float | None, revision: str | None
-    ) -> EmbedResult:
-        timeout = self._timeout if deadline is None else deadline - time.time()
+    def _embed(self, items: Sequence[PreparedItem], start: int, about: _About) -> EmbedResult:
+        timeout = self._timeout if about.deadline is None else about.deadline - time.time()
         if timeout <= 0:
             raise DeadlineExceeded("the deadline has passed already", "期限已过")
-        payload, arrays = pack_items(items, revision or self.description.revision)
+        payload, arrays = pack_items(items, about.revision or self.description.revision)
         try:
-            payload, arrays = self._rpc.call("embed", payload, arrays, timeout=timeout)
+            call = self._rpc.start("embed", payload, arrays, timeout=timeout, caller=about.caller)
+            with about.departure.means(call.cancel):
+                payload, arrays = call.result()
         except Overloaded as error:
             if error.code == "model_changed":
                 self._known = None

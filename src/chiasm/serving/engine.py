@@ -9,17 +9,21 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
 from chiasm.errors import ChiasmError, Overloaded
 from chiasm.modality import Audio, Image, Item, Modality, Part, Text, Video
+from chiasm.observe.telemetry import Telemetry
+from chiasm.observe.traces import tracing
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.batching import BatchingConfig
 from chiasm.serving.cache import ResultCache
 from chiasm.serving.lane import EmbedLane
 from chiasm.serving.messages import Payload
+from chiasm.serving.observing import EngineObserver
 from chiasm.serving.packing import EmbedRequest, EngineStatus, from_payload, to_payload, unpack_items
 from chiasm.serving.resolve import resolve
 from chiasm.serving.rpc import IncomingCall, RpcServer
@@ -39,9 +43,12 @@ class EngineServer:
         model: the model; its ``embed_prepared`` is called from one thread only.
         settings: bounds of queue, batch and cache.
         address: ``ipc:///…`` in a folder of mode 0700.
+        telemetry: where it counts and traces.
     """
 
-    def __init__(self, model: Embedder, settings: Settings, address: str) -> None:
+    def __init__(
+        self, model: Embedder, settings: Settings, address: str, telemetry: Telemetry | None = None
+    ) -> None:
         engine = settings.engine
         self._model = model
         self._description = model.description.to_bytes()
@@ -54,8 +61,10 @@ class EngineServer:
                 max_queue_cost=engine.max_queue_cost,
                 max_batch_cost=engine.max_batch_cost,
                 max_wait=engine.max_wait,
+                caller_share=engine.key_share,
             ),
             ResultCache(engine.cache_bytes),
+            observer=EngineObserver(model.description, telemetry or Telemetry()),
         )
         self._server = RpcServer(
             address,
@@ -132,12 +141,25 @@ def run_engine(
     _on_signals(stop, changed)
     if settings.model.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.model.threads)  # read when the libraries are loaded
+    with tracing(settings.server.otlp_endpoint, "engine") as tracer:
+        telemetry = Telemetry(tracer=tracer)
+        made_by = partial(_make, settings, address, loader, telemetry)
+        _serve(made_by, settings.engine.stuck_seconds, grace, stop, changed)
+
+
+def _serve(
+    make: Callable[[], EngineServer],
+    stuck_seconds: float,
+    grace: float,
+    stop: threading.Event,
+    changed: threading.Event,
+) -> None:
     made: Future[EngineServer] = Future()
     made.add_done_callback(lambda _made: changed.set())
 
     def compute() -> None:
         try:
-            server = _make(settings, address, loader)
+            server = make()
         except Exception as error:  # noqa: BLE001  (raised where it is waited for)
             made.set_exception(error)
             return
@@ -154,7 +176,7 @@ def run_engine(
     if stop.is_set():
         return
     server = made.result()
-    _watch(server, settings.engine.stuck_seconds, stop)
+    _watch(server, stuck_seconds, stop)
     server.stop(grace)
 
 
@@ -179,13 +201,13 @@ def _watch(server: EngineServer, seconds: float, stop: threading.Event) -> None:
     faulthandler.cancel_dump_traceback_later()
 
 
-def _make(settings: Settings, address: str, loader: str) -> EngineServer:
+def _make(settings: Settings, address: str, loader: str, telemetry: Telemetry) -> EngineServer:
     """Load, warm up, begin to listen."""
     load = cast(Callable[..., Embedder], resolve(loader))
     model = load(settings.model.source, device=settings.model.device)
     _limit_torch(settings.model.threads)
     warm_up(model)
-    server = EngineServer(model, settings, address)
+    server = EngineServer(model, settings, address, telemetry)
     server.listen()
     logger.info("serving %s (%s)", model.description.name, model.description.revision)
     return server

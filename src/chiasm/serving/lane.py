@@ -11,11 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
+from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded, RateLimited
+from chiasm.observe.carried import Carried, carried, carrying
 from chiasm.preprocess import Embedder, PreparedItem
 from chiasm.serving.batching import BatchingConfig, BatchQueue, Work
 from chiasm.serving.cache import ResultCache
 from chiasm.serving.messages import ErrorInfo, Payload, error_to_info
+from chiasm.serving.observing import Answered, LaneObserver
 from chiasm.serving.packing import EmbedAnswer, bucket_of, to_payload
 from chiasm.serving.wire import Array
 
@@ -28,6 +30,10 @@ class Answerable(Protocol):
     @property
     def key(self) -> Hashable:
         """Names the call."""
+
+    @property
+    def caller(self) -> str:
+        """For whom; each gets a fair share."""
 
     @property
     def deadline(self) -> float | None:
@@ -52,6 +58,7 @@ class _Job:
     vectors: NDArray[np.float32]
     left: int
     arrival: float
+    carried: Carried
     cached: int = 0
     inference: float = 0.0
     errors: dict[int, ErrorInfo] = field(default_factory=dict)
@@ -76,6 +83,7 @@ class EmbedLane:
         model: computes; only ever called from the lane's thread.
         config: bounds of queue and batch.
         cache: results by content.
+        observer: told of all that happens.
         clock: seconds, monotonic.
     """
 
@@ -85,6 +93,7 @@ class EmbedLane:
         config: BatchingConfig,
         cache: ResultCache,
         *,
+        observer: LaneObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
@@ -92,6 +101,7 @@ class EmbedLane:
         self._revision = model.description.revision
         self._queue: BatchQueue[_Piece] = BatchQueue(config)
         self._cache = cache
+        self._observer = observer or LaneObserver()
         self._clock = clock
         self._changed = threading.Condition()
         self._stopping = False
@@ -129,18 +139,20 @@ class EmbedLane:
 
         Raises:
             Overloaded: the queue is full, or the lane is stopping.
+            RateLimited: the caller fills its share of the queue already.
         """
         now = self._clock()
         job = _Job(
             call=call,
             left=len(items),
             arrival=now,
+            carried=carried(),
             vectors=np.zeros((len(items), self._dimensions), np.float32),
         )
         pieces = [
             _Piece(job=job, index=index, key=key, item=item)
             for index, (item, key) in enumerate(zip(items, keys, strict=True))
-            if not self._from_cache(job, index, key)
+            if not self._from_cache(job, index, key, item)
         ]
         if not pieces:
             self._finish(job)
@@ -148,6 +160,7 @@ class EmbedLane:
         works = [
             Work(
                 group=call.key,
+                caller=call.caller,
                 bucket=bucket_of(piece.item),
                 cost=piece.item.cost,
                 arrival=now,
@@ -160,6 +173,14 @@ class EmbedLane:
             if self._stopping:
                 raise Overloaded(
                     "the engine is shutting down", "推理引擎正在关闭", code="draining", retry_after=2.0
+                )
+            if self._queue.overfills(call.caller, sum(work.cost for work in works)):
+                self._counts["refused"] += 1
+                raise RateLimited(
+                    "this key fills its share of the engine's queue already (engine.key_share)",
+                    "此密钥已占满其在推理引擎队列中的份额（engine.key_share）",
+                    code="queue_share_exceeded",
+                    retry_after=self._queue.retry_after(),
                 )
             if not self._queue.admit(works):
                 self._counts["refused"] += 1
@@ -190,8 +211,9 @@ class EmbedLane:
                 "counts": counts,
             }
 
-    def _from_cache(self, job: _Job, index: int, key: bytes) -> bool:
+    def _from_cache(self, job: _Job, index: int, key: bytes, item: PreparedItem) -> bool:
         vector = self._cache.get(key, self._revision)
+        self._observer.looked_up(item, found=vector is not None)
         if vector is None:
             return False
         job.vectors[index] = vector
@@ -228,7 +250,8 @@ class EmbedLane:
             # Memory as much as a bad item may be the reason: single items need less of it, too.
             logger.warning("a batch of %d failed and is tried item by item", len(pieces), exc_info=error)
             for piece in pieces:
-                self._compute_alone(piece)
+                with carrying(piece.job.carried):
+                    self._compute_alone(piece)
             return
         seconds = self._clock() - begun
         for job in {id(piece.job): piece.job for piece in pieces}.values():
@@ -254,7 +277,10 @@ class EmbedLane:
             self._keep(piece, vector)
 
     def _embed(self, pieces: Sequence[_Piece]) -> NDArray[np.float32]:
-        vectors = self._model.embed_prepared([piece.item for piece in pieces])
+        begun = self._clock()
+        items = [piece.item for piece in pieces]
+        vectors = self._model.embed_prepared(items)
+        self._observer.computed(items, self._clock() - begun)
         if vectors.shape != (len(pieces), self._dimensions) or not np.isfinite(vectors).all():
             raise ChiasmError(
                 f"expected finite vectors of shape {[len(pieces), self._dimensions]}, "
@@ -276,6 +302,16 @@ class EmbedLane:
     def _finish(self, job: _Job) -> None:
         self._counts["calls"] += 1
         self._counts["items"] += len(job.vectors)
-        waited = self._clock() - job.arrival - job.inference
-        answer = EmbedAnswer(job.errors, 1000 * max(0.0, waited), 1000 * job.inference, job.cached)
+        waited = max(0.0, self._clock() - job.arrival - job.inference)
+        answer = EmbedAnswer(job.errors, 1000 * waited, 1000 * job.inference, job.cached)
         job.call.reply(to_payload(answer), [job.vectors])
+        self._observer.answered(
+            Answered(
+                carried=job.carried,
+                items=len(job.vectors),
+                cached=job.cached,
+                failed=len(job.errors),
+                queued=waited,
+                computed=job.inference,
+            )
+        )

@@ -13,12 +13,19 @@ Payload = dict[str, Any]
 
 
 class Request(msgspec.Struct, array_like=True, tag="call", frozen=True):
-    """Call ``method``. ``budget``: seconds after which nobody waits for the answer any more."""
+    """Call ``method``.
+
+    ``budget``: seconds after which nobody waits for the answer any more. ``carried``: see
+    :mod:`chiasm.observe.carried`. ``caller``: for whom, so that each gets a fair share; empty for the
+    server's own work and for those who need not say who they are.
+    """
 
     id: int
     method: str
     payload: Payload
     budget: float | None
+    carried: dict[str, str] = {}
+    caller: str = ""
 
 
 class Cancel(msgspec.Struct, array_like=True, tag="cancel", frozen=True):

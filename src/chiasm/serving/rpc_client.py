@@ -6,11 +6,13 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from typing import Any
 
-from chiasm.errors import DeadlineExceeded, Overloaded
+from chiasm.errors import CallerLeft, DeadlineExceeded, Overloaded
+from chiasm.observe.carried import carried
 from chiasm.serving import wire
 from chiasm.serving.link import Answer, Link
 from chiasm.serving.messages import Payload, Request
@@ -31,6 +33,7 @@ class OutgoingCall:
 
         Raises:
             DeadlineExceeded: no answer in time.
+            CallerLeft: :meth:`cancel` was called meanwhile, from another thread.
             ChiasmError: what the handler raised; Overloaded when the server died or cannot be reached.
         """
         try:
@@ -42,8 +45,10 @@ class OutgoingCall:
                 self.cancel()
 
     def cancel(self) -> None:
-        """Tell the server that nobody waits any more."""
+        """Tell the server that nobody waits any more; whoever still does gets ``CallerLeft``."""
         self._link.cancel(self._number)
+        with suppress(InvalidStateError):
+            self._answer.set_exception(CallerLeft("nobody waits for the answer any more", "已无人等待结果"))
 
 
 class RpcClient:
@@ -93,12 +98,18 @@ class RpcClient:
         return self.start(method, payload, arrays, timeout=timeout).result()
 
     def start(
-        self, method: str, payload: Payload, arrays: Sequence[Array] = (), *, timeout: float = 60.0
+        self,
+        method: str,
+        payload: Payload,
+        arrays: Sequence[Array] = (),
+        *,
+        timeout: float = 60.0,
+        caller: str = "",
     ) -> OutgoingCall:
-        """Call without waiting."""
+        """Call without waiting, for ``caller``."""
         deadline = time.monotonic() + timeout
         number = next(self._numbers)
-        frames = wire.pack(Request(number, method, payload, timeout), arrays)
+        frames = wire.pack(Request(number, method, payload, timeout, dict(carried()), caller), arrays)
         link = self._connected()
         if link.pending >= self._max_pending:
             raise Overloaded(

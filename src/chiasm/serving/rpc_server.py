@@ -11,6 +11,7 @@ from typing import Any, Self
 import zmq
 
 from chiasm.errors import ChiasmError, DeadlineExceeded, NotFound, Overloaded
+from chiasm.observe.carried import carrying, well_formed
 from chiasm.serving import wire
 from chiasm.serving.addresses import expect_private
 from chiasm.serving.messages import Cancel, Failure, Payload, Reply, Request, ToServer, Waker, error_to_info
@@ -32,6 +33,8 @@ class IncomingCall:
         self.method = request.method
         self.payload = request.payload
         self.arrays = arrays
+        self.caller = request.caller
+        self.carried = well_formed(request.carried)
         self.deadline = None if request.budget is None else time.monotonic() + request.budget
         self.cancelled = False
 
@@ -242,10 +245,11 @@ class RpcServer:
         call.reply(*self._handlers[call.method](call.payload, call.arrays))
 
     def _guard(self, call: IncomingCall, handler: Callable[[IncomingCall], Any]) -> None:
-        try:
-            handler(call)
-        except ChiasmError as error:
-            call.fail(error)
-        except Exception as error:
-            logger.exception("%s failed", call.method)
-            call.fail(error)
+        with carrying(call.carried):
+            try:
+                handler(call)
+            except ChiasmError as error:
+                call.fail(error)
+            except Exception as error:
+                logger.exception("%s failed", call.method)
+                call.fail(error)

@@ -10,9 +10,11 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 
 from chiasm.errors import SettingsError
+from chiasm.observe.logs import LogFormat
 
 CANNOT_WORK = 78  # EX_CONFIG: the child says that starting it again would not help
 MAX_ORDER_BYTES = 1 << 20
+STATE_FILE = "state.json"  # beside the sockets
 
 State = Literal["running", "waiting", "stopping", "stopped"]
 
@@ -28,6 +30,7 @@ class ProcessSpec:
             function's annotations.
         env: added to the environment.
         spawns: whether it starts processes of its own, which must not outlive it.
+        log_format: of its log lines.
     """
 
     name: str
@@ -35,6 +38,7 @@ class ProcessSpec:
     args: Mapping[str, object] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     spawns: bool = False
+    log_format: LogFormat = "text"
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -45,6 +49,7 @@ class Order(msgspec.Struct, frozen=True):
     args: dict[str, Any]
     parent: int
     spawns: bool
+    log_format: LogFormat = "text"
 
 
 class ChildState(msgspec.Struct, frozen=True):
@@ -81,7 +86,7 @@ def read_state(path: Path) -> SupervisorState | None:
 def write_order(spec: ProcessSpec, parent: int) -> bytes:
     """The bytes for :func:`read_order`."""
     args = msgspec.to_builtins(dict(spec.args), enc_hook=_encode, builtin_types=(bytes,))
-    body = msgspec.msgpack.encode(Order(spec.name, spec.target, args, parent, spec.spawns))
+    body = msgspec.msgpack.encode(Order(spec.name, spec.target, args, parent, spec.spawns, spec.log_format))
     return struct.pack(">I", len(body)) + body
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chiasm.stores.schema import meta, tables
+from chiasm.stores.schema import meta, segments, tables
 
 VERSION_KEY = "schema"
 LIBRARY_KEY = "library"
@@ -40,8 +40,18 @@ def name_the_library(connection: sa.Connection) -> None:
     connection.execute(sa.insert(meta).values(key=LIBRARY_KEY, value=secrets.token_hex(12)))
 
 
+def add_pages(connection: sa.Connection) -> None:
+    """Segments know their page and what a picture looks like; some databases of version 1 have it already."""
+    present = {column["name"] for column in sa.inspect(connection).get_columns(segments.name)}
+    for column in (segments.c.page, segments.c.fingerprint):
+        if column.name not in present:
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {segments.name} ADD COLUMN {column.name} {kind}")
+
+
 MIGRATIONS: Sequence[Migration] = (
     Migration(rows=name_the_library),  # 2
+    Migration(tables=add_pages),  # 3
 )
 """The first leads from version 1 to version 2."""
 

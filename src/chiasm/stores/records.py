@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+MAX_ATTRIBUTES = 16  # of a file in a store, as OpenAI has it
 Attribute = str | int | float | bool
 FileMode = Literal["copy", "reference", "item"]
 Status = Literal["in_progress", "completed", "failed"]
@@ -73,7 +74,8 @@ class EntryRecord:
 @dataclass(frozen=True, kw_only=True)
 class SegmentRecord:
     """A searchable part of a file: characters ``start`` to ``end`` of a text, seconds of sound and video;
-    both ``None`` for a thing that is indexed whole."""
+    both ``None`` for a thing that is indexed whole. ``page`` of a document, from 1: characters count
+    within it. ``fingerprint`` is what near-duplicates share, see ``media.fingerprint``."""
 
     id: int
     file_id: str
@@ -82,6 +84,8 @@ class SegmentRecord:
     start: float | None
     end: float | None
     snippet: str | None
+    page: int | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +97,8 @@ class NewSegment:
     start: float | None = None
     end: float | None = None
     snippet: str | None = None
+    page: int | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,8 @@ SEGMENT_COLUMNS = [
     segments.c.start,
     segments.c.end,
     segments.c.snippet,
+    segments.c.page,
+    segments.c.fingerprint,
 ]
 STORE_COLUMNS = [c for c in stores.c if c.name != "ordinal"]
 _STORED = np.dtype("<f2")

@@ -76,6 +76,8 @@ segments = sa.Table(
     sa.Column("start", sa.Float),
     sa.Column("end", sa.Float),
     sa.Column("snippet", sa.Text),
+    sa.Column("page", sa.Integer),
+    sa.Column("fingerprint", sa.Text),
     sa.Column("revision", sa.Text, nullable=False),
     sa.Column("vector", sa.LargeBinary, nullable=False),  # float16, little-endian
     sa.ForeignKeyConstraint(

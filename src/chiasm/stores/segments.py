@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 
 from chiasm.errors import Conflict
 from chiasm.stores import rows
-from chiasm.stores.filters import compile_filter
 from chiasm.stores.metadata import Metadata, drop_unused
-from chiasm.stores.records import Attribute, EntryRecord, FileRecord, NewSegment, Problem, SegmentRecord
+from chiasm.stores.records import (
+    MAX_ATTRIBUTES,
+    Attribute,
+    EntryRecord,
+    FileRecord,
+    NewSegment,
+    Problem,
+    SegmentRecord,
+)
 from chiasm.stores.schema import entries, files, segments, stores
 
 READ_AT_ONCE = 500
@@ -20,12 +27,14 @@ READ_AT_ONCE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Indexed:
-    """A file whose indexing came to an end: with segments, or with a problem."""
+    """A file whose indexing came to an end: with segments, or with a problem. ``found`` are attributes that
+    the file states itself: those that people have set win."""
 
     file: FileRecord
     segments: Sequence[NewSegment] = ()
     problem: Problem | None = None
     attributes: Mapping[str, Attribute] | None = None  # None: those that the entry has
+    found: Mapping[str, Attribute] = field(default_factory=dict)
     folder: str | None = None
     item_id: str | None = None
 
@@ -36,6 +45,8 @@ class Change:
 
     sequence: int = 0
     added: dict[str, tuple[list[int], list[NDArray[np.floating]]]] = field(default_factory=dict)
+    owners: dict[str, list[str]] = field(default_factory=dict)  # the files of what was added
+    attributes: dict[str, Mapping[str, Attribute]] = field(default_factory=dict)  # that files have now
     removed: dict[str, list[int]] = field(default_factory=dict)
     dropped_files: list[FileRecord] = field(default_factory=list)
 
@@ -57,6 +68,11 @@ class Segments:
             self._bind(connection, store_id, revision, dimensions)
             _upsert_files(connection, [one.file for one in indexed])
             known = _upsert_entries(connection, store_id, indexed, self._metadata.now())
+            change.attributes = {
+                one.file.id: one.attributes or {}
+                for one in indexed
+                if one.attributes is not None or one.file.id not in known
+            }
             _delete_segments(connection, store_id, known, change)
             _insert_segments(connection, store_id, indexed, revision, change)
             change.sequence = _advance(connection, store_id)
@@ -119,6 +135,8 @@ class Segments:
                 start=row.start,
                 end=row.end,
                 snippet=row.snippet,
+                page=row.page,
+                fingerprint=row.fingerprint,
             )
             for row in found
         ]
@@ -138,18 +156,34 @@ class Segments:
         with self._metadata.read() as connection:
             return dict(connection.execute(query).all())
 
-    def ids(self, store_id: str, modality: str, filters: object | None = None) -> NDArray[np.uint64]:
-        """Ascending ids of the segments whose files satisfy ``filters``."""
+    def ids(self, store_id: str, modality: str) -> NDArray[np.uint64]:
+        """Ascending ids of a modality's segments."""
         query = sa.select(segments.c.id).where(
             segments.c.store_id == store_id, segments.c.modality == modality
         )
-        if filters is not None:
-            joined = sa.and_(
-                entries.c.store_id == segments.c.store_id, entries.c.file_id == segments.c.file_id
-            )
-            query = query.join(entries, joined).where(compile_filter(filters, entries.c.attributes))
         with self._metadata.read() as connection:
             return np.sort(np.array(connection.scalars(query).all(), np.uint64))
+
+    def attributes(self, store_id: str) -> dict[str, Mapping[str, Attribute]]:
+        """The attributes of all files in a store."""
+        query = sa.select(entries.c.file_id, entries.c.attributes).where(entries.c.store_id == store_id)
+        with self._metadata.read() as connection:
+            return {row.file_id: row.attributes for row in connection.execute(query)}
+
+    def owners_of_ids(self, store_id: str) -> dict[str, tuple[list[int], list[str]]]:
+        """By modality, the ids of all segments, ascending, and the files that they are of."""
+        query = (
+            sa.select(segments.c.modality, segments.c.id, segments.c.file_id)
+            .where(segments.c.store_id == store_id)
+            .order_by(segments.c.id)
+        )
+        found: dict[str, tuple[list[int], list[str]]] = {}
+        with self._metadata.read() as connection:
+            for modality, segment_id, file_id in connection.execute(query):
+                ids, owners = found.setdefault(modality, ([], []))
+                ids.append(segment_id)
+                owners.append(file_id)
+        return found
 
     def vectors(self, ids: NDArray[np.uint64], dimensions: int) -> Iterator[tuple[NDArray[np.uint64], Any]]:
         """The vectors of these segments, some at a time: ids [n] and float32 [n, dimensions]."""
@@ -239,7 +273,7 @@ def _upsert_entries(
     new = [
         {
             **_entry_values(one),
-            "attributes": dict(one.attributes or {}),
+            "attributes": _with_found(one.attributes or {}, one.found),
             "store_id": store_id,
             "file_id": one.file.id,
             "created_at": now,
@@ -252,11 +286,21 @@ def _upsert_entries(
     for one in indexed:
         if one.file.id in known:
             values = _entry_values(one)
-            if one.attributes is not None:
-                values["attributes"] = dict(one.attributes)
             of_entry = sa.and_(entries.c.store_id == store_id, entries.c.file_id == one.file.id)
+            given = one.attributes
+            if given is None and one.found:
+                given = connection.scalar(sa.select(entries.c.attributes).where(of_entry)) or {}
+            if given is not None:
+                values["attributes"] = _with_found(given, one.found)
             connection.execute(sa.update(entries).where(of_entry).values(values))
     return [file_id for file_id in ids if file_id in known]
+
+
+def _with_found(given: Mapping[str, Attribute], found: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    """What people have set, then what the file states, as long as there is room."""
+    room = max(0, MAX_ATTRIBUTES - len(given))
+    added = [(name, value) for name, value in found.items() if name not in given][:room]
+    return {**given, **dict(added)}
 
 
 def _entry_values(one: Indexed) -> dict[str, Any]:
@@ -292,6 +336,7 @@ def _insert_segments(
     for one in indexed:
         for ordinal, segment in enumerate(one.segments):
             vectors.append(segment.vector)
+            change.owners.setdefault(segment.modality, []).append(one.file.id)
             values.append(
                 {
                     "store_id": store_id,
@@ -302,6 +347,8 @@ def _insert_segments(
                     "end": segment.end,
                     "snippet": segment.snippet
                     and segment.snippet.replace("\0", "\ufffd"),  # PostgreSQL has none
+                    "page": segment.page,
+                    "fingerprint": segment.fingerprint,
                     "revision": revision,
                     "vector": rows.to_blob(segment.vector),
                 }

@@ -4,6 +4,7 @@ An index is a cache: keys are segment ids of the SQL store, which never change t
 given twice, so comparing key sets is enough to bring an index up to date.
 """
 
+import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from chiasm.stores import index_file
 Keys = NDArray[np.uint64]
 Vectors = NDArray[np.floating]
 EXACT_UP_TO = 20_000  # an exact scan of this many takes 2 to 5 ms on one core, and needs no graph
+DEARER = 4  # fetching from the graph pays while it fetches at most a fourth of what is allowed
 ADD_AT_ONCE = 64  # so that a search waits for few insertions
 
 
@@ -106,7 +108,7 @@ class ExactIndex:
     def search(self, query: Vectors, count: int, allowed: Keys | None = None) -> Match:
         keys, rows = self.vectors()
         if allowed is not None:
-            chosen = np.isin(keys, allowed)
+            chosen = _among(keys, allowed)
             keys, rows = keys[chosen], rows[chosen]
         return _best(keys, rows, _query(query, self.dimensions), count)
 
@@ -177,17 +179,15 @@ class UsearchIndex:
         wanted = _query(query, self.dimensions)
         if allowed is None:
             return self._rescored(self._nearest(wanted, count), wanted, count)
-        if len(allowed) <= self._exact_up_to:
-            return self._rescored(allowed, wanted, count)
-        fetch = 4 * count
-        while True:
+        # so many are expected to hold enough allowed ones, if what is asked and what is allowed are unrelated
+        fetch = math.ceil(2 * count * len(self._graph) / max(1, len(allowed)))
+        while fetch < self._exact_up_to and DEARER * fetch < len(allowed):
             keys = self._nearest(wanted, fetch)
-            keys = keys[np.isin(keys, allowed)]
+            keys = keys[_among(keys, allowed)]
             if len(keys) >= count:
                 return self._rescored(keys, wanted, count)
-            if fetch >= self._exact_up_to:
-                return self._scan(allowed, wanted, count)
             fetch *= 4
+        return self._scan(allowed, wanted, count)
 
     def save(self, path: Path, sequence: int) -> None:
         if self._flat is not None:
@@ -238,12 +238,21 @@ class UsearchIndex:
         """Exact over many, in pieces that fit the memory."""
         pieces = [
             self._rescored(allowed[start : start + self._exact_up_to], query, count)
-            for start in range(0, len(allowed), max(self._exact_up_to, 1))
+            for start in range(0, max(len(allowed), 1), max(self._exact_up_to, 1))
         ]
         keys = np.concatenate([piece.keys for piece in pieces])
         cosines = np.concatenate([piece.cosines for piece in pieces])
         order = np.argsort(-cosines, kind="stable")[:count]
         return Match(keys=keys[order], cosines=cosines[order])
+
+
+def _among(keys: Keys, allowed: Keys) -> NDArray[np.bool_]:
+    """Which of these keys are among ascending ones."""
+    if not len(allowed):
+        return np.zeros(len(keys), bool)
+    places = np.searchsorted(allowed, keys)
+    found: NDArray[np.bool_] = allowed[np.minimum(places, len(allowed) - 1)] == keys
+    return found
 
 
 def _best(keys: Keys, rows: NDArray[np.float32], query: NDArray[np.float32], count: int) -> Match:

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from chiasm.api.admission import caller
 from chiasm.api.answers import page, reply
 from chiasm.api.bodies import read_json, validated
 from chiasm.api.context import context
@@ -34,7 +35,8 @@ def create_batch() -> Response:
             f"文件的 purpose 应为 batch，实际为 {record.purpose}",
             param="input_file_id",
         )
-    params = {**body.model_dump(), "metadata": checked_attributes(body.metadata, "metadata")}
+    metadata = checked_attributes(body.metadata, "metadata")
+    params = {**body.model_dump(), "metadata": metadata, "key": caller()}
     return reply(batch_object(jobs().submit_batch(params)))
 
 

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 from chiasm.api.answers import page, reply
 from chiasm.api.bodies import read_json, validated
 from chiasm.api.context import context
+from chiasm.api.indexing import pay_for
 from chiasm.api.routes.entries import entry_object
 from chiasm.api.routes.jobs import jobs
 from chiasm.api.schemas.stores import EntriesCursor, FileBatchBody
@@ -40,6 +41,7 @@ def create_batch(store_id: str) -> Response:
             error.param = param
             raise
         checked.append((file_id, None if attributes is None else checked_attributes(attributes)))
+    pay_for([file_id for file_id, _ in checked])
     for file_id, attributes in checked:
         library.attach_files(store, [file_id], attributes=attributes)
     job = submit(store, [file_id for file_id, _ in checked])

@@ -89,10 +89,10 @@ def file_content(file_id: str) -> Response:
 
 @blueprint.get("/<file_id>/thumbnail")
 def file_thumbnail(file_id: str) -> Response:
-    """A small WebP: the picture, a frame of the video, the waveform of the sound."""
+    """A small WebP: the picture, a frame of the video, the waveform of the sound, a page of the PDF."""
     query = validated(ThumbnailQuery, request.args.to_dict())
     record = context().library.get_file(file_id)
-    tag = f"{record.sha256 or record.mtime_ns}-{query.side}-{query.at}"
+    tag = f"{record.sha256 or record.mtime_ns}-{query.side}-{query.at}-{query.page}"
     response = Response(mimetype="image/webp")
     response.set_etag(tag)
     response.headers["Cache-Control"] = CACHE
@@ -104,7 +104,9 @@ def file_thumbnail(file_id: str) -> Response:
     limits = context().settings.limits
     try:
         [picture] = state().decoding.map(
-            lambda where: picture_at(where, limits, query.side, query.at), [path], seconds=seconds_left()
+            lambda where: picture_at(where, limits, query.side, query.at, query.page),
+            [path],
+            seconds=seconds_left(),
         )
     except ChiasmError as error:
         error.param = error.param or "file_id"

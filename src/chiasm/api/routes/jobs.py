@@ -1,13 +1,17 @@
 """``/v1/jobs``: long work, from anywhere in the server."""
 
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
 
-from chiasm.api.answers import page, reply
+from chiasm.api.answers import deleted, page, reply
 from chiasm.api.bodies import validated
-from chiasm.api.context import context
+from chiasm.api.context import context, state
 from chiasm.api.errors import language
+from chiasm.api.events import FOLLOWER, HEAD, Follower
+from chiasm.api.following import JobFollower, while_serving
+from chiasm.api.gateway import GATEWAY
 from chiasm.api.ports import Jobs
 from chiasm.api.schemas.files import JobsCursor
 from chiasm.errors import NotFound
@@ -15,6 +19,7 @@ from chiasm.jobs import JobRecord
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
 SCAN = 200  # jobs looked at in one go for a cursor
+MAX_EVENT_ID = 100
 
 
 @blueprint.get("")
@@ -32,9 +37,30 @@ def get_job(job_id: str) -> Response:
 
 
 @blueprint.delete("/<job_id>")
-def cancel_job(job_id: str) -> Response:
-    """Ask a job to stop; what it has done stays done."""
-    return reply(job_object(jobs().cancel_job(job_id)))
+def delete_job(job_id: str) -> Response:
+    """Ask a job to stop; what it has done stays done. One that is over is forgotten."""
+    if not jobs().get_job(job_id).finished:
+        return reply(job_object(jobs().cancel_job(job_id)))
+    jobs().delete_job(job_id)
+    return deleted(job_id, "job")
+
+
+@blueprint.get("/<job_id>/events")
+def job_events(job_id: str) -> Response:
+    """The job's progress and end, as they come."""
+    source, chinese = jobs(), language() == "zh"
+    source.get_job(job_id)  # one that is not there is said to be so
+    seen = request.headers.get("Last-Event-ID", "")[:MAX_EVENT_ID]
+    follower = JobFollower(partial(source.get_job, job_id), partial(job_object, chinese=chinese), seen)
+    first = follower.look()
+    if first.ended and not first.text:
+        return Response(status=204)  # by which a browser knows that it need not come again
+    if not first.ended and request.method == "GET" and GATEWAY in request.environ:
+        slots = state().streams
+        slots.take()
+        look = while_serving(follower.look, context().folder)
+        request.environ[FOLLOWER] = Follower(look=look, close=slots.give_back)
+    return Response(HEAD + first.text, content_type="text/event-stream; charset=utf-8")
 
 
 def jobs() -> Jobs:
@@ -49,8 +75,8 @@ def jobs() -> Jobs:
     return library
 
 
-def job_object(job: JobRecord) -> dict[str, Any]:
-    """A job as every route shows it."""
+def job_object(job: JobRecord, *, chinese: bool | None = None) -> dict[str, Any]:
+    """A job as every route shows it; in the language of the present request, unless it is told."""
     error = job.error
     return {
         "id": job.id,
@@ -67,8 +93,13 @@ def job_object(job: JobRecord) -> dict[str, Any]:
         "result": dict(job.result) if job.status == "completed" else None,
         "error": None
         if error is None
-        else {"code": error.code, "message": error.zh if language() == "zh" else error.en},
+        else {"code": error.code, "message": error.zh if in_chinese(chinese) else error.en},
     }
+
+
+def in_chinese(chosen: bool | None) -> bool:
+    """``chosen``, or else what the present request asks for."""
+    return language() == "zh" if chosen is None else chosen
 
 
 def _offset(after: str | None) -> int:

@@ -68,7 +68,9 @@ def hit_object(hit: Hit) -> dict[str, Any]:
     """OpenAI's search result; ``media`` says what and where."""
     location = f"/v1/files/{hit.file_id}"
     visible = hit.modality in {"image", "audio", "video"}
-    at = f"?at={hit.start:g}" if hit.modality in {"audio", "video"} and hit.start is not None else ""
+    at = f"?at={hit.start:g}" if visible and hit.start is not None else ""
+    if hit.page is not None:
+        visible, at = True, f"?page={hit.page}"
     return {
         "file_id": hit.file_id,
         "filename": hit.name,
@@ -82,10 +84,28 @@ def hit_object(hit: Hit) -> dict[str, Any]:
             "thumbnail_url": f"{location}/thumbnail{at}" if visible else None,
             "start": hit.start,
             "end": hit.end,
+            "page": hit.page,
             "cosine": hit.cosine,
             "item_id": hit.item_id,
+            "duplicates": [
+                {
+                    "file_id": d.file_id,
+                    "filename": d.name,
+                    "page": d.page,
+                    "score": d.score,
+                    "cosine": d.cosine,
+                }
+                for d in hit.duplicates
+            ],
             "others": [
-                {"start": s.start, "end": s.end, "text": s.snippet, "score": s.score, "cosine": s.cosine}
+                {
+                    "start": s.start,
+                    "end": s.end,
+                    "page": s.page,
+                    "text": s.snippet,
+                    "score": s.score,
+                    "cosine": s.cosine,
+                }
                 for s in hit.others
             ],
         },
@@ -135,6 +155,7 @@ def _options(body: SearchBody, position: Position) -> dict[str, Any]:
         "limit": body.max_num_results + 1,  # whether there is a next page
         "offset": position.offset,
         "diversity": body.diversity,
+        "group_duplicates": body.group_duplicates,
         "modalities": body.modalities,
         "filters": body.filters,
         "threshold": None if ranking is None else ranking.score_threshold,

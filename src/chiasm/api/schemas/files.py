@@ -18,9 +18,10 @@ class FilesCursor(Cursor):
 
 
 class ThumbnailQuery(QueryString):
-    """``at``: seconds into a sound or video; ``side``: the longer side in pixels."""
+    """``at``: seconds into a sound or video; ``page``: of a PDF; ``side``: the longer side in pixels."""
 
     at: float | None = Field(default=None, ge=0)
+    page: int | None = Field(default=None, ge=1)
     side: int = Field(default=320, ge=32, le=1024)
 
 

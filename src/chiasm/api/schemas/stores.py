@@ -83,6 +83,7 @@ class SearchBody(ModelBody):
     weights: list[float] | None = Field(default=None, min_length=1)
     diversity: Threshold = 0.0
     page: str | None = Field(default=None, min_length=1, max_length=200)
+    group_duplicates: bool = True
     vector: list[float] | None = Field(default=None, min_length=1, max_length=65_536)
     like: str | None = Field(default=None, min_length=1)
     max_num_results: int = Field(default=10, ge=1, le=50)

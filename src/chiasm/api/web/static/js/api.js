@@ -1,5 +1,6 @@
 // Every call to /v1 that the page makes. Errors come back in the reader's language.
 
+import { askForKey, authorization } from "./access.js";
 import { language, t } from "./i18n.js";
 
 export class ApiError extends Error {
@@ -13,6 +14,7 @@ export class ApiError extends Error {
 const headers = (extra = {}) => ({
   Accept: "application/json",
   "Accept-Language": language() === "zh" ? "zh-CN, zh" : "en",
+  ...authorization(),
   ...extra,
 });
 
@@ -46,6 +48,7 @@ async function call(method, path, { json, signal } = {}) {
     throw new ApiError(t("error.network"), 0);
   }
   const text = await response.text();
+  if (response.status === 401 && (await askForKey())) return call(method, path, { json, signal });
   if (!response.ok) throw failure(response.status, text);
   return text ? JSON.parse(text) : null;
 }

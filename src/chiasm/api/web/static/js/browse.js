@@ -1,5 +1,6 @@
 // What is in the store that is looked at, page by page.
 
+import { mayAskAgain } from "./access.js";
 import * as api from "./api.js";
 import { t } from "./i18n.js";
 import { showBusy, showFailure, showStarting, showStore } from "./shelf.js";
@@ -30,7 +31,8 @@ export async function browse(onadd, { more = false, quietly = false } = {}) {
     showStore(isSample() ? inTurn(things) : things, { store: nameOf(store), more: page.has_more, added: more, onadd });
   } catch (error) {
     if (mine !== turn) return;
-    if (error.status !== 503) showFailure(t("browse.failed"), error.message);
+    if (error.status === 401) showFailure(t("browse.failed"), t("key.needed"), [[t("key.enter"), () => enter(onadd)]]);
+    else if (error.status !== 503) showFailure(t("browse.failed"), error.message);
     else {
       showStarting();
       await new Promise((wake) => setTimeout(wake, AGAIN));
@@ -39,6 +41,11 @@ export async function browse(onadd, { more = false, quietly = false } = {}) {
   } finally {
     if (mine === turn) showBusy(false);
   }
+}
+
+function enter(onadd) {
+  mayAskAgain();
+  return browse(onadd);
 }
 
 /** One of each kind in turn, as long as there are any. */

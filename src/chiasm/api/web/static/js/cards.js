@@ -44,7 +44,7 @@ function buttons(thing, actions) {
 
 function original(thing) {
   const name = t("card.open");
-  const attributes = { class: "tool", href: contentOf(thing.id), target: "_blank", rel: "noopener", "aria-label": name, title: name };
+  const attributes = { class: "tool", href: contentOf(thing.id) + (thing.page ? `#page=${thing.page}` : ""), target: "_blank", rel: "noopener", "aria-label": name, title: name };
   return make("a", attributes, icon("open"));
 }
 
@@ -64,7 +64,9 @@ function label(thing) {
 
 function facts(thing) {
   const line = make("p", { class: "facts" }, icon(thing.kind), make("span", {}, t(`one.${thing.kind}`)));
-  if (thing.start > 0) line.append(make("span", { class: "moment" }, t("results.at", { time: clock(thing.start) })));
+  if (thing.page && thing.score !== undefined) line.append(make("span", { class: "moment" }, t("results.page", { page: thing.page })));
+  else if (thing.start > 0) line.append(make("span", { class: "moment" }, t("results.at", { time: clock(thing.start) })));
+  if (thing.twins) line.append(make("span", { class: "twins" }, t("results.twins", { count: thing.twins })));
   return line;
 }
 

@@ -1,5 +1,6 @@
 // The page: which part does what when something happens.
 
+import { setUpAccess } from "./access.js";
 import * as api from "./api.js";
 import { browse } from "./browse.js";
 import { confirmDelete, openAdd, setUpAdd } from "./dialogs.js";
@@ -159,6 +160,7 @@ function wire() {
 async function start() {
   wire();
   await loadLanguage();
+  await setUpAccess();
   await browse(add);
   followWork(catchUp);
   onLanguage(refresh);

@@ -4,9 +4,9 @@ const SIDE = 512; // pixels asked of a thumbnail: sharp on dense screens too
 
 export const contentOf = (id) => `/v1/files/${encodeURIComponent(id)}/content`;
 
-/** The picture of a file, or of the moment (in seconds) that was found in it. */
-export function thumbnailOf(id, at) {
-  const moment = at > 0 ? `&at=${at.toFixed(2)}` : "";
+/** The picture of a file, or of the moment (in seconds) or the page that was found in it. */
+export function thumbnailOf(id, at, page) {
+  const moment = page ? `&page=${page}` : at > 0 ? `&at=${at.toFixed(2)}` : "";
   return `/v1/files/${encodeURIComponent(id)}/thumbnail?side=${SIDE}${moment}`;
 }
 

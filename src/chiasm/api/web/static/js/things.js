@@ -2,6 +2,7 @@
 
 import { kindOf } from "./media.js";
 
+const PDF = "application/pdf";
 const KINDS = ["text", "image", "audio", "video"];
 
 /** A hit of /search. */
@@ -19,6 +20,9 @@ export function thingOfHit(hit) {
     cosine: media.cosine,
     snippet: hit.content.map((part) => part.text).join("\n"),
     start: timed ? (media.start ?? undefined) : undefined,
+    at: kind === "text" ? undefined : (media.start ?? undefined), // where its picture is: seconds, or characters of a document
+    twins: media.duplicates.length, // files that are nearly the same
+    page: media.page ?? undefined, // of a document; its picture then stands for it
     moments: timed ? media.others.map((other) => other.start).filter(Number.isFinite) : [],
   };
 }
@@ -32,6 +36,8 @@ export function thingOfEntry(entry) {
     stored: entry.item_id === null,
     status: entry.status,
     problem: entry.last_error?.message,
+    page: entry.mime === PDF ? 1 : undefined,
+    packed: entry.mime !== PDF && entry.mime?.startsWith("application/"), // its bytes are nothing to read
     moments: [],
   };
 }

@@ -14,7 +14,7 @@ export function viewOf(thing) {
 }
 
 const VIEWS = {
-  text: (thing) => [passage(thing)],
+  text: (thing) => (thing.page ? [picture(thing, thing.name), ...(thing.snippet ? [passage(thing)] : [])] : [passage(thing)]),
   image: (thing) => [picture(thing, thing.name)],
   audio: (thing) => [make("div", { class: "wave" }, picture(thing, "")), player("audio", thing)],
   video: (thing) => [player("video", thing)],
@@ -23,7 +23,7 @@ const VIEWS = {
 function passage(thing) {
   const text = make("p", { class: "passage", dir: "auto" });
   if (thing.snippet) text.textContent = plain(thing.snippet);
-  else if (!thing.stored) text.textContent = t("card.no_preview");
+  else if (!thing.stored || thing.packed) text.textContent = t("card.no_preview");
   else beginning(thing.id).then((words) => (text.textContent = plain(words)), () => (text.textContent = t("card.no_preview")));
   return text;
 }
@@ -45,7 +45,7 @@ function picture(thing, alt) {
   const image = make("img", { alt, loading: "lazy", decoding: "async" });
   image.addEventListener("error", () => image.replaceWith(make("p", { class: "passage faint" }, t("card.no_preview"))), { once: true });
   image.addEventListener("load", () => (image.dataset.loaded = ""), { once: true });
-  image.src = thumbnailOf(thing.id, thing.start);
+  image.src = thumbnailOf(thing.id, thing.at, thing.page);
   return image;
 }
 

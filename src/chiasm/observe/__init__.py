@@ -1,0 +1,1 @@
+"""How a server is watched: figures, log lines, spans, and what ties those of one request together."""
