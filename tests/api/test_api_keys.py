@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from chiasm.api.offline import Offline
 from chiasm.api.passes import SECONDS
 from chiasm.api.rights import NEEDS, need_of
 from chiasm.errors import Overloaded
+from chiasm.observe.logs import FIELDS
 from chiasm.serving.departure import Departure
 from chiasm.settings import ServerSettings
 from chiasm.stores import Allowance, Amounts, AuditLog, Keys
@@ -375,3 +377,14 @@ def test_the_lines_of_a_batch_are_paid_for_by_whoever_sent_it(door: Door) -> Non
     assert Offline(door.app).answer(data, "/v1/embeddings")[0], "sent while no key was needed"
     door.keys.revoke(record.id)
     assert b"invalid_api_key" in offline.answer(data, "/v1/embeddings")[1]
+
+
+def test_the_line_of_a_request_names_its_key(
+    door: Door, ask: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, token = door.keys.create("test", ["read"])
+    headers = {"Authorization": f"Bearer {token}"}
+    with caplog.at_level(logging.INFO, "chiasm.api.watching"):
+        assert ask.get("/v1/models", headers=headers).status_code == 200
+        assert ask.get("/v1/models").status_code == 401
+    assert [getattr(record, FIELDS)["key_id"] for record in caplog.records] == [key.id, None]

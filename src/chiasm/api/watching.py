@@ -79,12 +79,13 @@ def route() -> str:
 def _log(request_id: str, status: int, seconds: float, failure: str | None) -> None:
     if route() in QUIET and status < 400:
         return
+    key = g.get("key")
     fields = {
         "method": method(),
         "route": route(),
         "status": status,
         "ms": round(1000 * seconds, 2),
-        "key_id": g.get("key_id"),
+        "key_id": None if key is None else key.id,
         "code": failure,
     }
     line = f"{method()} {route()} {status} {fields['ms']} ms" + (f" {failure}" if failure else "")
