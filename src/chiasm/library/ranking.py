@@ -10,6 +10,7 @@ from chiasm.library.query import Query
 from chiasm.library.relevance import Calibration, logit, sigmoid
 
 TINY = 1e-12
+LENIENCE = 0.5  # a red apple is a little like “green”, too: half as like as “apple” costs nothing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,12 +48,16 @@ def score(
             for i, modality in enumerate(modalities[: query.positive])
         ]
     )
-    against = np.zeros(cosines.shape[1])
-    for i in range(query.positive, len(vectors)):
-        found = calibration.evidence(cosines[i, None], vectors[i, None], modalities[i], kind)[0]
-        against = np.maximum(against, found)
     if query.negative:
-        probabilities = sigmoid(logit(np.clip(probabilities, TINY, 1 - TINY)) - against)
+        evidence = np.stack(
+            [
+                calibration.evidence(cosines[i, None], vectors[i, None], modality, kind)[0]
+                for i, modality in enumerate(modalities)
+            ]
+        )
+        wanted_by, against = evidence[: query.positive], evidence[query.positive :].max(axis=0)
+        excess = np.maximum(0.0, against - LENIENCE * wanted_by)
+        probabilities = sigmoid(logit(np.clip(probabilities, TINY, 1 - TINY)) - excess)
     cutoffs = np.array(
         [
             calibration.cutoff(modality, kind, items) if query.threshold is None else query.threshold
