@@ -26,6 +26,10 @@ class ServerSettings:
     port: int = field(default=8000, metadata={"help": "port to listen on; 0 picks a free one"})
     workers: int = field(default=1, metadata={"help": "web worker processes"})
     threads: int = field(default=16, metadata={"help": "threads of each web worker"})
+    backlog: int = field(
+        default=128,
+        metadata={"help": "requests that may wait for a thread, in each web worker; one caller gets half"},
+    )
     deadline: float = field(default=60.0, metadata={"help": "seconds a request may take before it gets 504"})
     allowed_hosts: tuple[str, ...] = field(
         default=(), metadata={"help": "Host headers to accept besides loopback names and the bound address"}

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from chiasm.api import gateway, receiving
+from chiasm.api.busy import Refusal
 from chiasm.api.gateway import BLOCK, DEPARTURE, REFUSAL, Gateway, environ_of, merged
 from chiasm.api.receiving import Receiver
+from chiasm.api.watching import CALLER
 from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded, TooLarge, Unauthorized
 from chiasm.settings import Limits
 
@@ -94,10 +96,20 @@ def scope_of(method="POST", path="/", **headers):
     )
 
 
+def refuse(method, path, headers):
+    return Refusal(503, [], b"busy")
+
+
+def gateway_of(application, receiver, *, threads=1, places=4, patience=60.0, **options):
+    return Gateway(
+        application, receiver, threads=threads, places=places, patience=patience, busy=refuse, **options
+    )
+
+
 def play(application, exchange, tmp_path, *, threads=2, seconds=60.0, patience=60.0, **headers):
     async def run() -> None:
         receiver = Receiver(LIMITS, tmp_path / "uploads", seconds)
-        gateway = Gateway(application, receiver, threads=threads, patience=patience)
+        gateway = gateway_of(application, receiver, threads=threads, patience=patience)
         await gateway.__rsgi__(scope_of(**headers), exchange)
 
     asyncio.run(run())
@@ -191,16 +203,83 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     assert "expected to write below" in body.refusal.en
 
 
-def test_a_request_without_a_thread_is_refused_not_kept(tmp_path):
+class Held(Echo):
+    """Answers when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.go = threading.Event()
+        self.served = []
+
+    def __call__(self, environ, start_response):
+        self.served.append(environ.get("HTTP_AUTHORIZATION", environ["PATH_INFO"]))
+        if environ["PATH_INFO"] == "/":
+            assert self.go.wait(30)
+        environ[CALLER] = environ.get("HTTP_AUTHORIZATION")
+        return super().__call__(environ, start_response)
+
+
+async def begin(gateway, **headers):
+    """A request, as far as it comes by itself."""
+    exchange = Played([b"ab"] * 3)
+    task = asyncio.create_task(gateway.__rsgi__(scope_of(**headers), exchange))
+    await asyncio.sleep(0.01)
+    return exchange, task
+
+
+def test_a_request_without_a_thread_and_a_place_is_refused_at_once(tmp_path):
     async def run() -> None:
-        echo = Echo()
-        gateway = Gateway(echo, Receiver(LIMITS, tmp_path, 60), threads=1, patience=0.01)
-        await gateway._free.acquire()
-        await gateway.__rsgi__(scope_of(), exchange := Played())
-        assert exchange.body == b"busy"
-        gateway._free.release()
-        await gateway.__rsgi__(scope_of(), exchange := Played())
-        assert exchange.body == b""
+        gateway = gateway_of(held := Held(), Receiver(LIMITS, tmp_path, 60), places=2)
+        tasks = [(await begin(gateway))[1] for _ in range(2)]
+        full, third = await begin(gateway, content_length="6")
+        assert (full.status, full.body, third.done()) == (503, b"busy", True)
+        assert full.read == 3, "what it still sends is read on and forgotten"
+        held.go.set()
+        await asyncio.gather(*tasks)
+        assert (await begin(gateway))[0].status == 200
+        assert held.calls == 3
+
+    asyncio.run(run())
+
+
+def test_who_waits_longer_than_is_allowed_is_refused(tmp_path):
+    async def run() -> None:
+        gateway = gateway_of(held := Held(), Receiver(LIMITS, tmp_path, 60), patience=0.001)
+        _, first = await begin(gateway)
+        late, second = await begin(gateway)
+        assert (late.body, second.done()) == (b"busy", True)
+        held.go.set()
+        await first
+
+    asyncio.run(run())
+
+
+def test_probes_are_answered_whatever_all_threads_do(tmp_path):
+    async def run() -> None:
+        gateway = gateway_of(held := Held(), Receiver(LIMITS, tmp_path, 60), places=0)
+        _, first = await begin(gateway)
+        for path in ("/healthz", "/readyz", "/metrics"):
+            probe = Played()
+            await gateway.__rsgi__(scope_of("GET", path), probe)
+            assert probe.status == 200
+        held.go.set()
+        await first
+
+    asyncio.run(run())
+
+
+def test_callers_that_are_known_take_turns(tmp_path):
+    async def run() -> None:
+        gateway = gateway_of(held := Held(), Receiver(LIMITS, tmp_path, 60), places=40)
+        held.go.set()
+        for key in ("a", "b"):
+            await (await begin(gateway, authorization=key))[1]
+        held.go.clear()
+        held.served.clear()
+        tasks = [(await begin(gateway, authorization=key))[1] for key in "aaaabb?"]
+        held.go.set()
+        await asyncio.gather(*tasks)
+        assert "".join(held.served) == "aab?aba", "the first has a thread at once; then in turn"
 
     asyncio.run(run())
 
@@ -237,7 +316,7 @@ def test_the_application_is_told_when_its_client_leaves(tmp_path):
 
     async def run() -> None:
         exchange.loop = asyncio.get_running_loop()
-        gateway = Gateway(Slow(), Receiver(LIMITS, tmp_path, 60.0), threads=1, patience=60.0)
+        gateway = gateway_of(Slow(), Receiver(LIMITS, tmp_path, 60.0))
         await gateway.__rsgi__(scope_of("GET"), exchange)
 
     asyncio.run(run())
@@ -252,7 +331,7 @@ def test_who_left_while_waiting_for_a_thread_gets_none(tmp_path):
         return echo(environ, start_response)
 
     async def run() -> None:
-        gateway = Gateway(hold, Receiver(LIMITS, tmp_path, 60.0), threads=1, patience=60.0)
+        gateway = gateway_of(hold, Receiver(LIMITS, tmp_path, 60.0))
         first = asyncio.create_task(gateway.__rsgi__(scope_of("GET"), Played()))
         await asyncio.sleep(0)
         second = asyncio.create_task(gateway.__rsgi__(scope_of("GET"), gone))
@@ -276,9 +355,7 @@ def test_a_large_body_is_not_taken_in_from_those_who_may_not_come_in(tmp_path, m
         raise Unauthorized("a", "b")
 
     async def run(exchange, **headers) -> None:
-        taking = Gateway(
-            echo := Echo(), Receiver(LIMITS, tmp_path, 60.0), threads=1, patience=60.0, knock=knock
-        )
+        taking = gateway_of(echo := Echo(), Receiver(LIMITS, tmp_path, 60.0), knock=knock)
         await taking.__rsgi__(scope_of(**headers), exchange)
         return echo
 
@@ -296,12 +373,6 @@ def test_a_large_body_is_not_taken_in_from_those_who_may_not_come_in(tmp_path, m
 
 def test_at_the_end_of_the_process_what_is_open_is_closed(tmp_path):
     closed = []
-    ending = Gateway(
-        Echo(),
-        Receiver(LIMITS, tmp_path, 60.0),
-        threads=1,
-        patience=1.0,
-        on_close=lambda: closed.append(True),
-    )
+    ending = gateway_of(Echo(), Receiver(LIMITS, tmp_path, 60.0), on_close=lambda: closed.append(True))
     ending.__rsgi_del__(None)
     assert closed == [True]

@@ -12,6 +12,7 @@ from flask import Flask, g, request
 from chiasm.api.context import context, state
 from chiasm.api.rights import SHOWN_BY_COOKIE, Need, allows, need_of
 from chiasm.api.security import host_name, is_loopback
+from chiasm.api.watching import CALLER
 from chiasm.errors import Forbidden, Overloaded, Unauthorized
 from chiasm.settings import ServerSettings
 from chiasm.stores import Amounts, KeyRecord, Keys
@@ -92,6 +93,7 @@ def _admit() -> None:
         _expect_closed(context().settings.server)
         return
     g.key = key
+    request.environ[CALLER] = key.id
     _expect_right(key, need)
     keys.admit(key)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from flask import Flask, Response, g, json, request
+from werkzeug.datastructures import LanguageAccept
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
@@ -63,8 +64,13 @@ def status_of(error: ChiasmError) -> int:
 
 
 def language() -> Language:
-    """What the caller wants to read, by ``Accept-Language``; English unless Chinese comes first."""
-    for name, quality in request.accept_languages:  # best first
+    """What the caller of the present request wants to read."""
+    return language_of(request.accept_languages)
+
+
+def language_of(accepted: LanguageAccept) -> Language:
+    """What someone wants to read by their ``Accept-Language``; English unless Chinese comes first."""
+    for name, quality in accepted:  # best first
         primary = name.lower().replace("_", "-").partition("-")[0]
         if quality > 0 and primary in {"zh", "en"}:
             return "zh" if primary == "zh" else "en"

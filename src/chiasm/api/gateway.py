@@ -12,16 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
+from chiasm.api.busy import Refusal
 from chiasm.api.events import FOLLOWER
 from chiasm.api.receiving import MEMORY_BYTES, Receiver
 from chiasm.api.streams import LOOKERS, follow
-from chiasm.api.watching import ARRIVED
-from chiasm.errors import ChiasmError, Overloaded
+from chiasm.api.waiting import Callers, WaitingRoom
+from chiasm.api.watching import ARRIVED, CALLER, QUIET
+from chiasm.errors import ChiasmError
 from chiasm.serving.departure import Departure
 
 GATEWAY = "chiasm.gateway"  # in the environ: this gateway is there, and goes on with streams of events
 REFUSAL = "chiasm.refusal"  # in the environ: the error that this request gets, whatever it asks for
 DEPARTURE = "chiasm.departure"  # in the environ: whether the client is still there
+COMPLETE = "chiasm.complete"  # in the environ: ``time.monotonic()`` when the body was there
+SPARE = 2  # threads for probes, refusals and looks at keys, whatever all others do
 BLOCK = 1 << 18  # bytes of a streamed answer in one piece
 LINGER_BYTES = 1 << 30
 LINGER_SECONDS = 30.0
@@ -86,8 +90,10 @@ class Gateway:
     Args:
         application: called in a thread; raises the error that it finds at :data:`REFUSAL`.
         receiver: takes bodies in.
-        threads: requests that are worked on at a time; more wait.
+        threads: requests that are worked on at a time.
+        places: requests that may wait for a thread; callers take turns (:class:`.WaitingRoom`).
         patience: seconds that a request waits for a thread.
+        busy: makes the answer to a request that does not even find a place.
         knock: told the headers of a request before its body is taken in, if that is large; raises the error
             that the request gets instead.
         on_close: called at the end of the process.
@@ -99,7 +105,9 @@ class Gateway:
         receiver: Receiver,
         *,
         threads: int,
+        places: int,
         patience: float,
+        busy: Callable[[str, str, Mapping[str, str]], Refusal],
         knock: Callable[[Mapping[str, str]], None] = _let_in,
         on_close: Callable[[], None] = _let_be,
     ) -> None:
@@ -108,10 +116,12 @@ class Gateway:
         self._patience = patience
         self._knock = knock
         self._on_close = on_close
-        self._free = asyncio.Semaphore(threads)
+        self._busy = busy
+        self._room = WaitingRoom(threads, places)
+        self._callers = Callers()
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
-        self._refusers = ThreadPoolExecutor(1, thread_name_prefix="refuse")  # when all others are busy
+        self._spare = ThreadPoolExecutor(SPARE, thread_name_prefix="spare")
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """One request, from its headers to the end of its answer."""
@@ -120,19 +130,38 @@ class Gateway:
             return
         headers = merged(scope.headers.items())
         chunks = aiter(exchange) if _has_body(headers) else None  # kept: without it granian stops reading
+        caller = self._callers.of(headers)
+        if scope.path not in QUIET and not self._room.has_room(caller):
+            self._turn_away(scope, headers, exchange)
+            if chunks is not None:
+                await _linger(chunks)
+            return
         refusal = await self._refusal(headers)
         async with self._receiver.receive(chunks if refusal is None else None, headers) as body:
             if body.abandoned:
                 return
-            environ = {**environ_of(scope, headers, body.file), ARRIVED: arrived, GATEWAY: True}
-            await self._respond(environ, refusal or body.refusal, exchange)
+            environ = environ_of(scope, headers, body.file)
+            environ |= {ARRIVED: arrived, COMPLETE: time.monotonic(), GATEWAY: True}
+            refusal = refusal or body.refusal
+            if refusal is not None:
+                environ[REFUSAL] = refusal
+            departure = environ[DEPARTURE] = Departure()
+            watching = asyncio.create_task(_watch(exchange, departure))
+            try:
+                if refusal is not None or scope.path in QUIET:
+                    await self._run(self._spare, environ, exchange)
+                elif not await self._work(environ, caller, exchange):
+                    self._turn_away(scope, headers, exchange)
+            finally:
+                watching.cancel()
+            self._callers.learn(headers, environ.get(CALLER))
         if chunks is not None and (refusal is not None or not body.complete):
             await _linger(chunks)
 
     def __rsgi_del__(self, _loop: object) -> None:
         """granian's last word to a process."""
         self._workers.shutdown()
-        self._refusers.shutdown()
+        self._spare.shutdown()
         self._on_close()
 
     async def _refusal(self, headers: Mapping[str, str]) -> ChiasmError | None:
@@ -140,49 +169,27 @@ class Gateway:
         if not _is_large(headers):
             return None
         try:
-            await asyncio.get_running_loop().run_in_executor(self._refusers, self._knock, headers)
+            await asyncio.get_running_loop().run_in_executor(self._spare, self._knock, headers)
         except ChiasmError as error:
             return error
         return None
 
-    async def _respond(
-        self, environ: dict[str, Any], refusal: ChiasmError | None, exchange: Exchange
-    ) -> None:
-        departure = environ[DEPARTURE] = Departure()
-        watching = asyncio.create_task(_watch(exchange, departure))
-        try:
-            await self._answer(environ, refusal, exchange, departure)
-        finally:
-            watching.cancel()
-
-    async def _answer(
-        self,
-        environ: dict[str, Any],
-        refusal: ChiasmError | None,
-        exchange: Exchange,
-        departure: Departure,
-    ) -> None:
-        if refusal is None and await self._thread_is_free():
-            try:
-                if departure.happened:
-                    return
-                answer = await self._run(self._workers, environ, exchange)
-            finally:
-                self._free.release()
-            if answer is not None:
-                await follow(environ[FOLLOWER], answer, exchange, self._lookers)
-            return
-        environ[REFUSAL] = refusal or Overloaded(
-            "the server works on other requests", "服务器正在处理其他请求", code="busy", retry_after=2.0
-        )
-        await self._run(self._refusers, environ, exchange)
-
-    async def _thread_is_free(self) -> bool:
-        try:
-            async with asyncio.timeout(self._patience):
-                return await self._free.acquire()
-        except TimeoutError:
+    async def _work(self, environ: dict[str, Any], caller: str, exchange: Exchange) -> bool:
+        """Answer when it is this caller's turn; whether that came."""
+        if not await self._room.enter(caller, self._patience):
             return False
+        try:
+            if environ[DEPARTURE].happened:
+                return True
+            answer = await self._run(self._workers, environ, exchange)
+        finally:
+            self._room.leave()
+        if answer is not None:
+            await follow(environ[FOLLOWER], answer, exchange, self._lookers)
+        return True
+
+    def _turn_away(self, scope: Scope, headers: Mapping[str, str], exchange: Exchange) -> None:
+        exchange.response_bytes(*self._busy(scope.method, scope.path, headers))
 
     async def _run(
         self, workers: ThreadPoolExecutor, environ: dict[str, Any], exchange: Exchange

@@ -8,7 +8,7 @@ from pathlib import Path
 from flask import g, request
 
 from chiasm.api.context import ApiContext, context, state
-from chiasm.api.gateway import DEPARTURE
+from chiasm.api.gateway import COMPLETE, DEPARTURE
 from chiasm.api.parts import ItemSpec, PartSpec
 from chiasm.api.uploads import path_of as uploaded_path
 from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
@@ -20,9 +20,11 @@ from chiasm.serving.departure import Departure
 
 
 def deadline() -> float:
-    """``context.clock()`` at which the present request is given up (``server.deadline``)."""
+    """``context.clock()`` at which the request is given up: ``server.deadline`` after its body came."""
     if "deadline" not in g:
-        g.deadline = context().clock() + context().settings.server.deadline
+        now = time.monotonic()
+        waited = now - float(request.environ.get(COMPLETE, now))
+        g.deadline = context().clock() + context().settings.server.deadline - waited
     return float(g.deadline)
 
 

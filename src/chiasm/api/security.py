@@ -28,7 +28,7 @@ FILE_POLICY = (
     "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; "
     "frame-ancestors 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -43,8 +43,7 @@ def register_security(app: Flask, server: ServerSettings) -> None:
 
     @app.before_request
     def admit() -> None:
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        g.request_id = request_id_of(request.headers.get("X-Request-Id", ""))
         check_host(request.headers.get("Host", ""), server)
         check_origin(request.headers.get("Origin"), request.headers.get("Host", ""))
         check_site(
@@ -53,13 +52,18 @@ def register_security(app: Flask, server: ServerSettings) -> None:
 
     @app.after_request
     def protect(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.get("request_id") or f"req_{secrets.token_hex(12)}"
-        for name, value in _HEADERS.items():
+        response.headers["X-Request-Id"] = g.get("request_id") or request_id_of("")
+        for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         policy = PAGE_POLICY if response.mimetype == "text/html" else DATA_POLICY
         response.headers.setdefault("Content-Security-Policy", policy)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+def request_id_of(given: str) -> str:
+    """The id that the caller gave the request, or a new one if that is none."""
+    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
 
 def is_loopback(name: str) -> bool:

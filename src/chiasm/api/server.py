@@ -8,6 +8,7 @@ from threading import Lock
 
 from chiasm.api.admission import expect_key
 from chiasm.api.app import create_app
+from chiasm.api.busy import Busy
 from chiasm.api.context import ApiContext
 from chiasm.api.gateway import Gateway
 from chiasm.api.ports import ItemPreprocessor
@@ -78,6 +79,7 @@ def application(settings: Settings, engine: str, library: str) -> Gateway:
         else None
     )
     embedder = EngineClient(engine, timeout=settings.server.deadline)
+    telemetry = Telemetry(tracer=tracer_of(server.otlp_endpoint, "web"))
     app = create_app(
         ApiContext(
             settings=settings,
@@ -86,7 +88,7 @@ def application(settings: Settings, engine: str, library: str) -> Gateway:
             library=LibraryClient(library, timeout=settings.server.deadline),
             keys=keys,
             audit=audit,
-            telemetry=Telemetry(tracer=tracer_of(settings.server.otlp_endpoint, "web")),
+            telemetry=telemetry,
             folder=folder_of(engine),
         )
     )
@@ -102,7 +104,9 @@ def application(settings: Settings, engine: str, library: str) -> Gateway:
         app,
         receiver,
         threads=max(1, server.threads),
+        places=server.backlog,
         patience=deadline,
+        busy=Busy(app, telemetry.metrics),
         knock=partial(expect_key, keys),
         on_close=close,
     )

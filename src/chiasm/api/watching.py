@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 
 from flask import Flask, Response, g, request
+from werkzeug.routing import Rule
 
 from chiasm.observe.carried import REQUEST_ID, TRACEPARENT, carried, carrying, well_formed
 from chiasm.observe.logs import FIELDS
@@ -14,6 +15,7 @@ from chiasm.observe.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 
 ARRIVED = "chiasm.arrived"  # in the environ: ``time.monotonic()`` when the headers were there
+CALLER = "chiasm.caller"  # in the environ, once it is known: the id of the key that was shown
 UNMATCHED = "unmatched"  # the route of what leads nowhere: addresses made up by others are no labels
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REFUSED = frozenset({429, 503, 504})
@@ -67,13 +69,23 @@ def register_counting(app: Flask, telemetry: Telemetry) -> None:
 
 
 def method() -> str:
-    """The request's method; what nobody has heard of is ``other``."""
-    return request.method if request.method in METHODS else "other"
+    """The present request's method, as a label."""
+    return known_method(request.method)
+
+
+def known_method(name: str) -> str:
+    """What nobody has heard of is ``other``."""
+    return name if name in METHODS else "other"
 
 
 def route() -> str:
-    """The template of the request's address, as in the documentation."""
-    return UNMATCHED if request.url_rule is None else _ARGUMENT.sub(r"{\1}", request.url_rule.rule)
+    """The template of the present request's address."""
+    return UNMATCHED if request.url_rule is None else template_of(request.url_rule)
+
+
+def template_of(rule: Rule) -> str:
+    """A rule as the documentation writes it."""
+    return _ARGUMENT.sub(r"{\1}", rule.rule)
 
 
 def _log(request_id: str, status: int, seconds: float, failure: str | None) -> None:
