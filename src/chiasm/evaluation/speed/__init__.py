@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chiasm.errors import InvalidInput
 from chiasm.evaluation.report import Report, Row
+from chiasm.evaluation.speed.load import load
 from chiasm.evaluation.speed.pictures import pictures
 from chiasm.evaluation.speed.searching import searching
 from chiasm.evaluation.speed.serving import serving
@@ -20,6 +21,7 @@ BENCHMARKS: Mapping[str, Callable[[Subject], list[Row]]] = {
     "pictures": pictures,
     "searching": searching,
     "serving": serving,
+    "load": load,
 }
 
 

@@ -4,11 +4,12 @@ import base64
 import http.client
 import io
 import json
+import os
 import subprocess
 import sys
 import time
 import wave
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,17 +18,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from chiasm.errors import ChiasmError
+from chiasm.evaluation.speed.processes import Usage, usage
 
 _READY_SECONDS = 120
 _RATE = 16_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Memory:
-    """Bytes of proportional set size (a shared page counts by halves, thirds, …) over all processes."""
-
-    processes: int
-    proportional: int
 
 
 class Server:
@@ -35,9 +29,16 @@ class Server:
 
     Args:
         source: the model; None for the one in the package. folder: for its data directory and log.
+        environment: settings, beside those of this process.
+
+    Attributes:
+        port: on loopback.
     """
 
-    def __init__(self, source: str | None, folder: Path) -> None:
+    def __init__(
+        self, source: str | None, folder: Path, *, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._environment = {**os.environ, **(environment or {})}
         self._command = [sys.executable, "-m", "chiasm", "serve", "--port", "0", "--json"]
         self._command += ["--data-dir", str(folder / "data"), *(["--model", source] if source else [])]
         self._log = folder / "server.log"
@@ -45,14 +46,17 @@ class Server:
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log)
+            self._process = subprocess.Popen(
+                self._command, stdout=subprocess.PIPE, stderr=log, env=self._environment
+            )
         assert self._process.stdout is not None, "stdout is a pipe"
         greeting = json.loads(self._process.stdout.readline() or "{}")
         if "url" not in greeting:
             self.__exit__(None, None, None)
             raise _failed(f"{greeting} {self._said()}")
         address = urlsplit(greeting["url"])
-        self._connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
+        self.port = address.port or 0
+        self._connection = http.client.HTTPConnection(str(address.hostname), self.port, timeout=60)
         return self
 
     def __exit__(
@@ -93,10 +97,9 @@ class Server:
         if status != http.client.OK:
             raise _failed(f"{status}: {body[:300]!r}")
 
-    def memory(self) -> Memory:
+    def usage(self) -> Usage:
         """Of the server and everything that it started."""
-        processes = _family(self._process.pid)
-        return Memory(processes=len(processes), proportional=sum(_pss(pid) for pid in processes))
+        return usage(self._process.pid)
 
     def _said(self) -> str:
         return self._log.read_text("utf-8", "replace")[-500:]
@@ -129,31 +132,6 @@ def tone(rng: np.random.Generator) -> bytes:
         file.setframerate(_RATE)
         file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
     return out.getvalue()
-
-
-def _family(root: int) -> list[int]:
-    """A process and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                # "pid (name) state ppid …", where the name may hold anything.
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue  # it ended meanwhile
-            children.setdefault(parent, []).append(int(entry.name))
-    found = [root]
-    for pid in found:
-        found.extend(children.get(pid, []))
-    return found
-
-
-def _pss(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0  # it ended meanwhile
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
 def _failed(why: str) -> ChiasmError:

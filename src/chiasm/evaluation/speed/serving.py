@@ -91,12 +91,12 @@ def _memory(subject: Subject, server: Server) -> Row:
             server.embed([image_part(jpeg(rng))])
         else:
             server.embed([audio_part(tone(rng))])
-    memory = server.memory()
+    used = server.usage()
     return Row(
         group=GROUP,
-        what=f"memory (PSS) of {memory.processes} processes after {count} mixed requests",
+        what=f"memory (PSS) of {used.processes} processes after {count} mixed requests",
         n=1,
-        figure=memory.proportional / _MEGABYTE,
+        figure=used.pss / _MEGABYTE,
         target=Target(most=900.0),
         unit="MB",
     )
