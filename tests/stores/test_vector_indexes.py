@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chiasm.errors import InvalidInput
-from chiasm.stores import ExactIndex, UsearchIndex, VectorIndex
+from chiasm.stores import ExactIndex, Match, UsearchIndex, VectorIndex, vectors
 
 DIMENSIONS = 16
 FACTORIES: dict[str, Callable[[], VectorIndex]] = {
@@ -171,9 +171,51 @@ def test_the_graph_finds_what_an_exact_scan_finds() -> None:
     exact, graph = ExactIndex(64), UsearchIndex(64, exact_up_to=100)
     exact.add(keys, rows)
     graph.add(keys, rows)
+    graph.settle()
     queries = rows[random.integers(5000, size=100)] + 0.05 * random.standard_normal((100, 64))
     found = [
         len(set(graph.search(q, 10).keys.tolist()) & set(exact.search(q, 10).keys.tolist())) / 10
         for q in queries.astype(np.float32)
     ]
     assert np.mean(found) >= 0.95
+
+
+def test_the_graph_grows_behind_the_searches_and_may_be_saved_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "PAUSE", 0.01)
+    rows = unit_rows(3000)
+    index = UsearchIndex(DIMENSIONS, exact_up_to=100)
+    index.add(np.arange(3000, dtype=np.uint64), rows)
+    assert 0 <= len(index._graph) < 3000, "adding does not wait for it"
+    assert index.search(rows[2999], 1).keys.tolist() == [2999]
+    index.remove(keys_of(0, 2000, 2998))
+    index.save(tmp_path / "x.index", 7)
+    again = UsearchIndex(DIMENSIONS, exact_up_to=100)
+    assert again.load(tmp_path / "x.index") == 7
+    again.add(keys_of(5000), -rows[5:6])
+    for grown, count in ((index, 2997), (again, 2998)):
+        grown.settle()
+        assert len(grown) == len(grown._graph) == count
+        assert len(grown._fresh) == 0
+        assert not {0, 2000, 2998} & set(grown.keys().tolist())
+        assert grown.search(rows[2999], 1).keys.tolist() == [2999]
+    assert again.search(-rows[5], 1).keys.tolist() == [5000]
+
+
+def test_a_graph_without_its_fresh_vectors_says_that_it_is_old(tmp_path: Path) -> None:
+    index, _ = filled(FACTORIES["usearch-grown"])
+    index.settle()
+    index.save(tmp_path / "x.index", 7)
+    (tmp_path / "x.fresh").unlink()
+    again = UsearchIndex(DIMENSIONS, exact_up_to=32)
+    assert again.load(tmp_path / "x.index") == 0
+    assert len(again) == 300
+
+
+def test_what_is_in_both_parts_is_found_once() -> None:
+    first = Match(keys=keys_of(4, 2), cosines=np.array([0.9, 0.5], np.float32))
+    second = Match(keys=keys_of(2, 3), cosines=np.array([0.5, 0.7], np.float32))
+    merged = vectors._merged(first, second, 2)
+    assert (merged.keys.tolist(), merged.cosines.tolist()) == ([4, 3], pytest.approx([0.9, 0.7]))
+    assert vectors._merged(first, second, 9).keys.tolist() == [4, 3, 2]

@@ -6,6 +6,7 @@ given twice, so comparing key sets is enough to bring an index up to date.
 
 import math
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,8 @@ Vectors = NDArray[np.floating]
 EXACT_UP_TO = 20_000  # an exact scan of this many takes 2 to 5 ms on one core, and needs no graph
 DEARER = 4  # fetching from the graph pays while it fetches at most a fourth of what is allowed
 ADD_AT_ONCE = 64  # so that a search waits for few insertions
+MOVE_AT_ONCE = 4096  # until what has moved is dropped from what is compared with exactly
+PAUSE = 0.001  # seconds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,8 +136,11 @@ class ExactIndex:
 
 
 class UsearchIndex:
-    """Exact while small, then an HNSW graph of float16 vectors; filtered searches are exact when few are
-    allowed, and otherwise fetch ever more from the graph until enough allowed ones have come.
+    """Exact while small, then an HNSW graph of float16 vectors that grows behind the searches.
+
+    New vectors are compared with exactly, until a thread has put them into the graph, which takes that about
+    half a millisecond each. Filtered searches are exact when few are allowed, and otherwise fetch ever more
+    from the graph until enough allowed ones have come.
 
     Args:
         exact_up_to: number of vectors beyond which the graph is built.
@@ -143,40 +149,99 @@ class UsearchIndex:
     def __init__(self, dimensions: int, *, exact_up_to: int = EXACT_UP_TO) -> None:
         self.dimensions = dimensions
         self._exact_up_to = exact_up_to
-        self._lock = threading.Lock()  # the graph must not grow while it is searched
-        self._flat: ExactIndex | None = ExactIndex(dimensions)
+        self._fresh = ExactIndex(dimensions)  # what is not in the graph yet
         self._graph = self._new_graph()
+        self._lock = threading.Lock()  # the graph must not grow while it is searched
+        self._changing = threading.RLock()  # for what is in the graph and what is not; taken before the other
+        self._removed: set[int] = set()  # while a piece is on its way into the graph
+        self._grower: threading.Thread | None = None
 
     def __len__(self) -> int:
-        return len(self._graph if self._flat is None else self._flat)
+        return len(self.keys())
 
     def keys(self) -> Keys:
-        if self._flat is not None:
-            return self._flat.keys()
-        return np.sort(np.asarray(self._graph.keys[: len(self._graph)], dtype=np.uint64))
+        with self._changing, self._lock:
+            in_graph = np.asarray(self._graph.keys[: len(self._graph)], dtype=np.uint64)
+            return np.union1d(in_graph, self._fresh.keys())
 
     def add(self, keys: Keys, vectors: Vectors) -> None:
-        rows = _rows(vectors, self.dimensions, len(keys))
-        if self._flat is None:
-            self._insert(self._graph, keys, rows)
-            return
-        self._flat.add(keys, rows)
-        if len(self._flat) > self._exact_up_to:
-            self._insert(self._graph, *self._flat.vectors())
-            self._flat = None  # searches used the flat rows until now
+        with self._changing:
+            self._fresh.add(keys, vectors)
+            if self._grower is None and self._is_large():
+                self._grower = threading.Thread(target=self._grow, name="graph", daemon=True)
+                self._grower.start()
 
     def remove(self, keys: Keys) -> None:
-        if self._flat is not None:
-            self._flat.remove(keys)
-        elif len(keys):
-            with self._lock:
-                self._graph.remove(np.asarray(keys, np.uint64))
+        with self._changing:
+            self._fresh.remove(keys)
+            self._removed.update(keys.tolist())
+            if len(keys):
+                with self._lock:
+                    self._graph.remove(np.asarray(keys, np.uint64))
+
+    def settle(self) -> None:
+        """Wait until all that was added is in the graph, if there is to be one."""
+        grower = self._grower
+        if grower is not None:
+            grower.join()
 
     def search(self, query: Vectors, count: int, allowed: Keys | None = None) -> Match:
-        flat = self._flat
-        if flat is not None:
-            return flat.search(query, count, allowed)
         wanted = _query(query, self.dimensions)
+        # in this order: what moves from the first to the second meanwhile is found twice, not never
+        fresh = self._fresh.search(wanted, count, allowed)
+        if not len(self._graph):
+            return fresh
+        return _merged(fresh, self._search_graph(wanted, count, allowed), count)
+
+    def save(self, path: Path, sequence: int) -> None:
+        with self._changing:
+            if not len(self._graph):
+                self._fresh.save(path, sequence)
+                return
+            self._fresh.save(_beside(path), sequence)
+            with self._lock:
+                index_file.write(path, b"usearch", sequence, lambda to: self._graph.save(str(to)))
+
+    def load(self, path: Path) -> int | None:
+        sequence = index_file.check(path, b"usearch")
+        if sequence is None:
+            return self._fresh.load(path)
+        found = usearch.index.Index.metadata(str(path))
+        if found is None or found["dimensions"] != self.dimensions:
+            return None
+        self._graph.load(str(path))
+        fresh = self._fresh.load(_beside(path))
+        self._fresh.remove(
+            np.asarray(self._graph.keys[: len(self._graph)], dtype=np.uint64)
+        )  # had just moved
+        return sequence if fresh == sequence else 0  # without what was fresh it is older than it says
+
+    def _is_large(self) -> bool:
+        return len(self._graph) + len(self._fresh) > self._exact_up_to
+
+    def _grow(self) -> None:
+        """Put what is fresh into the graph, piece by piece, until nothing is left."""
+        while True:
+            with self._changing:
+                keys, rows = self._fresh.vectors()
+                if not len(keys):
+                    self._grower = None
+                    return
+                keys, rows = keys[:MOVE_AT_ONCE], rows[:MOVE_AT_ONCE]
+                self._removed = set()
+            for start in range(0, len(keys), ADD_AT_ONCE):
+                self._insert(keys[start : start + ADD_AT_ONCE], rows[start : start + ADD_AT_ONCE])
+                time.sleep(PAUSE)  # a lock is not fair: who waits for it would wait for all pieces
+            with self._changing:
+                self._fresh.remove(keys)
+
+    def _insert(self, keys: Keys, rows: NDArray[np.float32]) -> None:
+        with self._changing:
+            stays = np.array([key not in self._removed for key in keys.tolist()])
+            with self._lock:
+                self._graph.add(np.asarray(keys[stays], np.uint64), rows[stays])
+
+    def _search_graph(self, wanted: NDArray[np.float32], count: int, allowed: Keys | None) -> Match:
         if allowed is None:
             return self._rescored(self._nearest(wanted, count), wanted, count)
         # so many are expected to hold enough allowed ones, if what is asked and what is allowed are unrelated
@@ -189,33 +254,8 @@ class UsearchIndex:
             fetch *= 4
         return self._scan(allowed, wanted, count)
 
-    def save(self, path: Path, sequence: int) -> None:
-        if self._flat is not None:
-            self._flat.save(path, sequence)
-        else:
-            index_file.write(path, b"usearch", sequence, lambda to: self._graph.save(str(to)))
-
-    def load(self, path: Path) -> int | None:
-        sequence = index_file.check(path, b"usearch")
-        if sequence is None:
-            self._flat = ExactIndex(self.dimensions)
-            return self._flat.load(path)
-        found = usearch.index.Index.metadata(str(path))
-        if found is None or found["dimensions"] != self.dimensions:
-            return None
-        graph = self._new_graph()
-        graph.load(str(path))
-        self._graph, self._flat = graph, None
-        return sequence
-
     def _new_graph(self) -> "usearch.index.Index":
         return usearch.index.Index(ndim=self.dimensions, metric="cos", dtype="f16")
-
-    def _insert(self, graph: "usearch.index.Index", keys: Keys, rows: NDArray[np.float32]) -> None:
-        for start in range(0, len(keys), ADD_AT_ONCE):
-            stop = start + ADD_AT_ONCE
-            with self._lock:
-                graph.add(np.asarray(keys[start:stop], np.uint64), rows[start:stop])
 
     def _nearest(self, query: NDArray[np.float32], count: int) -> Keys:
         if not len(self._graph):
@@ -244,6 +284,18 @@ class UsearchIndex:
         cosines = np.concatenate([piece.cosines for piece in pieces])
         order = np.argsort(-cosines, kind="stable")[:count]
         return Match(keys=keys[order], cosines=cosines[order])
+
+
+def _merged(first: Match, second: Match, count: int) -> Match:
+    """The best of two matches; a key may be in both."""
+    keys, places = np.unique(np.concatenate([first.keys, second.keys]), return_index=True)
+    cosines = np.concatenate([first.cosines, second.cosines])[places]
+    best = np.lexsort((keys, -cosines))[:count]
+    return Match(keys=keys[best], cosines=cosines[best])
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".fresh")
 
 
 def _among(keys: Keys, allowed: Keys) -> NDArray[np.bool_]:
