@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,10 @@ import pytest
 if TYPE_CHECKING:
     from postgresql_server import PostgreSQL
     from s3_server import S3
+
+
+# servers that tests start read words in pictures only where a test is about them: it takes time
+os.environ.setdefault("CHIASM_LIBRARY_OCR", "false")
 
 
 @pytest.fixture(scope="session")

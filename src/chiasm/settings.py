@@ -137,6 +137,7 @@ class LibrarySettings:
         default=6.0, metadata={"help": "length of an indexed stretch of sound or video"}
     )
     passage_chars: int = field(default=480, metadata={"help": "length of an indexed passage of a long text"})
+    ocr: bool = field(default=True, metadata={"help": "read the words in pictures, where the extra ocr is"})
     watch: tuple[Path, ...] = field(
         default=(), metadata={"help": "folders that the server keeps a store in step with"}
     )

@@ -95,7 +95,8 @@ def put_item(
 
 
 def settings_for(folder: Path, **library: Any) -> Settings:
-    return replace(Settings(), library=LibrarySettings(data_dir=folder, **library))
+    """Settings for a library there; words in pictures are read by those tests only that are about them."""
+    return replace(Settings(), library=LibrarySettings(data_dir=folder, **{"ocr": False, **library}))
 
 
 def real_description(calibration: dict | None = None) -> ModelDescription:

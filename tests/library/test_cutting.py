@@ -8,11 +8,13 @@ import av
 import numpy as np
 import pytest
 from library_fakes import HashEmbedder, real_description, settings_for
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from chiasm.errors import ChiasmError, TooLarge
 from chiasm.library import open_library
 from chiasm.library.cutting import MediaCutter
+from chiasm.media import TextReader
+from chiasm.modality import Text, item_of
 from chiasm.preprocess import Preprocessor
 from chiasm.settings import LibrarySettings, Limits, Settings
 from document_files import docx, paragraph, pdf, placed
@@ -158,3 +160,79 @@ def test_a_file_beyond_the_limit_is_reported(tmp_path: Path) -> None:
         (problem,) = library.index_folder("mine", tmp_path / "media").failed
         assert "100 bytes" in problem.en
         assert TooLarge.code == library.list_files("mine").data[0].problem.code
+
+
+def write_sign(path: Path, text: str = "Harbour Street", **options: object) -> None:
+    picture = Image.new("RGB", (900, 600), (246, 243, 230))
+    font = ImageFont.load_default(40)
+    ImageDraw.Draw(picture).text((300, 60), text, font=font, fill=(20, 20, 40))
+    picture.save(path, **options)
+
+
+@pytest.fixture
+def reading() -> MediaCutter:
+    return MediaCutter(Preprocessor(real_description()), Settings(), reader=TextReader())
+
+
+def test_the_words_in_a_picture_are_a_passage_with_a_box(reading: MediaCutter, tmp_path: Path) -> None:
+    write_sign(tmp_path / "sign.png")
+    cut = reading(tmp_path / "sign.png")
+    picture, words = cut.pieces
+    assert (cut.modality, picture.modality, picture.box) == ("image", "image", None)
+    assert (words.modality, words.snippet, words.start) == ("text", "Harbour Street", None)
+    left, top, right, bottom = words.box or (0, 0, 0, 0)
+    assert 0.3 < left < 0.36
+    assert 0.05 < top < bottom < 0.2
+    assert 0.5 < right < 0.8
+
+
+def test_a_turned_picture_is_read_upright(reading: MediaCutter, tmp_path: Path) -> None:
+    write_sign(tmp_path / "plain.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter to the right
+    with Image.open(tmp_path / "plain.jpg") as plain:
+        plain.rotate(90, expand=True).save(tmp_path / "turned.jpg", exif=exif)
+    _, upright = reading(tmp_path / "plain.jpg").pieces
+    _, turned = reading(tmp_path / "turned.jpg").pieces
+    assert turned.snippet == upright.snippet == "Harbour Street"
+    np.testing.assert_allclose(turned.box, upright.box, atol=0.02)
+
+
+def test_only_pages_without_text_of_their_own_are_read(reading: MediaCutter, tmp_path: Path) -> None:
+    write_sign(tmp_path / "scan.png")
+    with Image.open(tmp_path / "scan.png") as scan:
+        scan.convert("RGB").save(tmp_path / "scan.pdf")
+    pieces = list(reading(tmp_path / "scan.pdf").pieces)
+    assert [(p.modality, p.page, p.snippet) for p in pieces] == [
+        ("image", 1, None),
+        ("text", 1, "Harbour Street"),
+    ]
+    (tmp_path / "text.pdf").write_bytes(pdf("A page with words"))
+    assert all(piece.box is None for piece in reading(tmp_path / "text.pdf").pieces)
+
+
+def test_words_in_pictures_are_found_with_their_box(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "data", ocr=True)
+    write_sign(tmp_path / "sign.png")
+    embedder = HashEmbedder()
+    with open_library(settings, embedder) as library:
+        library.create_store("mine")
+        library.add_file("mine", tmp_path / "sign.png")
+        library.add_file("mine", tmp_path / "sign.png", "again.png")
+        vector = embedder.embed_prepared(
+            [Preprocessor(real_description()).prepare(item_of(Text("Harbour Street")))]
+        )
+        hits = library.search("mine", vector, "text", threshold=0.0, modalities=["text"])
+    assert len(hits) == 1, "the copy is a duplicate"
+    assert (hits[0].modality, hits[0].mime, hits[0].snippet) == ("text", "image/png", "Harbour Street")
+    assert hits[0].box is not None
+    assert [twin.name for twin in hits[0].duplicates] == ["again.png"]
+
+
+def test_without_the_setting_nothing_is_read(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "data", ocr=False)
+    write_sign(tmp_path / "sign.png")
+    with open_library(settings, HashEmbedder()) as library:
+        library.create_store("mine")
+        library.add_file("mine", tmp_path / "sign.png")
+        assert library.get_store("mine").segments == {"image": 1}

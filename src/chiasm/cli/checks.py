@@ -37,7 +37,11 @@ CORE = (
     "watchfiles",
     "rich",
 )
-OPTIONAL = {"openvino": "pip install openvino", "transformers": "pip install transformers"}
+OPTIONAL = {
+    "openvino": "pip install openvino",
+    "transformers": "pip install transformers",
+    "rapidocr": "pip install 'chiasm[ocr]'",
+}
 CORPUS_TOOLS = {
     "npm": "apt-get install npm",
     "espeak-ng": "apt-get install espeak-ng",

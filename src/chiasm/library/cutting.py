@@ -1,5 +1,6 @@
 """A file → the pieces that get vectors: passages of a text, a picture whole, stretches of sound and video,
-each page of a PDF as passages and as a picture, the passages of a Word document and the pictures in it."""
+each page of a PDF as passages and as a picture, the passages of a Word document and the pictures in it; of
+pictures also the words that are written in them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,6 +9,8 @@ from pathlib import Path
 from chiasm.library.indexing import Cut, Piece
 from chiasm.library.passages import passages, title_of
 from chiasm.media import (
+    TextReader,
+    blocks,
     decode,
     decoded_pictures,
     pdf_pages,
@@ -31,9 +34,13 @@ class MediaCutter:
 
     Args:
         preprocessor: of the model that makes the vectors.
+        reader: of the words in pictures; without one they are not read.
     """
 
-    def __init__(self, preprocessor: Preprocessor, settings: Settings) -> None:
+    def __init__(
+        self, preprocessor: Preprocessor, settings: Settings, *, reader: TextReader | None = None
+    ) -> None:
+        self._reader = reader
         self._preprocessor = preprocessor
         self._library = settings.library
         self._limits = settings.limits
@@ -88,15 +95,20 @@ class MediaCutter:
             yield from self._passages(page.text, title, page=page.number, first=first)
             if page.picture is not None:
                 yield self._picture(page.picture, page=page.number)
+                if not page.text.strip():  # it was scanned
+                    yield from self._written(page.picture, page=page.number)
 
     def _document(self, path: Path) -> Iterator[Piece]:
         document = read_docx(path, self._limits)
         yield from self._passages(document.text, title_of(document.text))
         for position, picture in decoded_pictures(path, self._limits, document):
             yield self._picture(picture, start=position)
+            yield from self._written(picture, start=position)
 
     def _whole(self, path: Path) -> Iterator[Piece]:
-        yield self._picture(decode(path, self._limits, expect=Modality.IMAGE))
+        picture = decode(path, self._limits, expect=Modality.IMAGE)
+        yield self._picture(picture)
+        yield from self._written(picture)
 
     def _picture(self, part: Part, *, page: int | None = None, start: float | None = None) -> Piece:
         return Piece(
@@ -106,6 +118,21 @@ class MediaCutter:
             start=start,
             fingerprint=picture_fingerprint(part) if isinstance(part, Image) else None,
         )
+
+    def _written(self, part: Part, *, page: int | None = None, start: float | None = None) -> Iterator[Piece]:
+        """The words in a picture, block by block."""
+        if self._reader is None or not isinstance(part, Image):
+            return
+        for words in blocks(self._reader.read(part.pixels), self._library.passage_chars):
+            yield Piece(
+                modality=Modality.TEXT.value,
+                item=self._preprocessor.prepare(item_of(Text(words.text))),
+                start=start,
+                page=page,
+                snippet=words.text,
+                box=words.box,
+                fingerprint=text_fingerprint(words.text),
+            )
 
     def _stretches(self, path: Path) -> Iterator[Piece]:
         for segment in segments(path, self._limits, self._library.segment_seconds):

@@ -17,7 +17,7 @@ from chiasm.errors import ChiasmError, DeadlineExceeded, InvalidInput, Overloade
 from chiasm.preprocess import Embedder, PreparedItem
 from chiasm.stores import FileRecord, Indexed, NewSegment
 from chiasm.stores.files import hash_file
-from chiasm.stores.records import Attribute, Problem
+from chiasm.stores.records import Attribute, Box, Problem
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Piece:
     snippet: str | None = None
     page: int | None = None
     fingerprint: str | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,6 +314,7 @@ def _settle(
                 snippet=piece.snippet,
                 page=piece.page,
                 fingerprint=piece.fingerprint,
+                box=piece.box,
             )
         yield from _if_complete(opened)
 

@@ -3,6 +3,7 @@
 from chiasm.library.client import LibraryClient
 from chiasm.library.cutting import MediaCutter
 from chiasm.library.library import Library
+from chiasm.media import TextReader, can_read
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.settings import Settings
 from chiasm.stores import holder_of
@@ -21,7 +22,8 @@ def open_library(
         StoreError: the data directory cannot be used.
     """
     preparing = preprocessor or Preprocessor(embedder.description)
-    return Library(settings, embedder, MediaCutter(preparing, settings))
+    reader = TextReader() if settings.library.ocr and can_read() else None
+    return Library(settings, embedder, MediaCutter(preparing, settings, reader=reader))
 
 
 def connect(settings: Settings) -> LibraryClient | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chiasm.stores import StoreRecord
-from chiasm.stores.records import Attribute
+from chiasm.stores.records import Attribute, Box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class Span:
     score: float
     cosine: float
     page: int | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Hit:
         snippet: the passage, for text.
         score: calibrated probability of relevance, in (0, 1).
         page: of a PDF, from 1; characters then count within it.
+        box: of words that were read in a picture or on the picture of a page; ``snippet`` has them.
         others: further places in the same file, best first.
         duplicates: files that show or say nearly the same, best first.
     """
@@ -60,6 +62,7 @@ class Hit:
     item_id: str | None
     segment_id: int
     page: int | None = None
+    box: Box | None = None
     others: tuple[Span, ...] = ()
     duplicates: tuple[Duplicate, ...] = ()
 

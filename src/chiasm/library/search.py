@@ -227,12 +227,14 @@ def _hit(entries: Mapping[str, EntryRecord], group: list[_File]) -> Hit:
         cosine=first.candidate.cosine,
         segment_id=segment.id,
         page=segment.page,
+        box=segment.box,
         others=tuple(
             Span(
                 start=other.segment.start,
                 end=other.segment.end,
                 snippet=other.segment.snippet,
                 page=other.segment.page,
+                box=other.segment.box,
                 score=other.candidate.score,
                 cosine=other.candidate.cosine,
             )

@@ -7,6 +7,7 @@ from chiasm.media.exif import photo_facts
 from chiasm.media.fetch import fetch, from_base64
 from chiasm.media.fingerprint import picture_fingerprint, text_fingerprint
 from chiasm.media.image import decode_image
+from chiasm.media.ocr import TextReader, blocks, can_read
 from chiasm.media.part import item_of_value, part_of
 from chiasm.media.pdf import DocumentPage, pdf_pages
 from chiasm.media.segments import Segment, segments
@@ -19,6 +20,9 @@ __all__ = [
     "MediaInfo",
     "MediaType",
     "Segment",
+    "TextReader",
+    "blocks",
+    "can_read",
     "decode",
     "decode_image",
     "decode_text",

@@ -49,9 +49,17 @@ def add_pages(connection: sa.Connection) -> None:
             connection.exec_driver_sql(f"ALTER TABLE {segments.name} ADD COLUMN {column.name} {kind}")
 
 
+def add_boxes(connection: sa.Connection) -> None:
+    """Segments know where in a picture they lie."""
+    column = segments.c.box
+    kind = column.type.compile(connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE {segments.name} ADD COLUMN {column.name} {kind}")
+
+
 MIGRATIONS: Sequence[Migration] = (
     Migration(rows=name_the_library),  # 2
     Migration(tables=add_pages),  # 3
+    Migration(tables=add_boxes),  # 4
 )
 """The first leads from version 1 to version 2."""
 

@@ -71,11 +71,15 @@ class EntryRecord:
     item_id: str | None
 
 
+Box = tuple[float, float, float, float]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SegmentRecord:
     """A searchable part of a file: characters ``start`` to ``end`` of a text, seconds of sound and video;
     both ``None`` for a thing that is indexed whole. ``page`` of a document, from 1: characters count
-    within it. ``fingerprint`` is what near-duplicates share, see ``media.fingerprint``."""
+    within it. ``fingerprint`` is what near-duplicates share, see ``media.fingerprint``. ``box`` of words in a
+    picture: left, top, right, bottom, as shares of its width and height."""
 
     id: int
     file_id: str
@@ -86,6 +90,7 @@ class SegmentRecord:
     snippet: str | None
     page: int | None = None
     fingerprint: str | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,6 +104,7 @@ class NewSegment:
     snippet: str | None = None
     page: int | None = None
     fingerprint: str | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

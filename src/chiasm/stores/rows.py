@@ -23,6 +23,7 @@ SEGMENT_COLUMNS = [
     segments.c.snippet,
     segments.c.page,
     segments.c.fingerprint,
+    segments.c.box,
 ]
 STORE_COLUMNS = [c for c in stores.c if c.name != "ordinal"]
 _STORED = np.dtype("<f2")

@@ -78,6 +78,7 @@ segments = sa.Table(
     sa.Column("snippet", sa.Text),
     sa.Column("page", sa.Integer),
     sa.Column("fingerprint", sa.Text),
+    sa.Column("box", sa.JSON(none_as_null=True)),
     sa.Column("revision", sa.Text, nullable=False),
     sa.Column("vector", sa.LargeBinary, nullable=False),  # float16, little-endian
     sa.ForeignKeyConstraint(

@@ -137,6 +137,7 @@ class Segments:
                 snippet=row.snippet,
                 page=row.page,
                 fingerprint=row.fingerprint,
+                box=row.box and tuple(row.box),
             )
             for row in found
         ]
@@ -349,6 +350,7 @@ def _insert_segments(
                     and segment.snippet.replace("\0", "\ufffd"),  # PostgreSQL has none
                     "page": segment.page,
                     "fingerprint": segment.fingerprint,
+                    "box": segment.box and list(segment.box),
                     "revision": revision,
                     "vector": rows.to_blob(segment.vector),
                 }

@@ -71,6 +71,8 @@ def hit_object(hit: Hit) -> dict[str, Any]:
     at = f"?at={hit.start:g}" if visible and hit.start is not None else ""
     if hit.page is not None:
         visible, at = True, f"?page={hit.page}"
+    elif hit.box is not None:
+        visible = True
     return {
         "file_id": hit.file_id,
         "filename": hit.name,
@@ -85,6 +87,7 @@ def hit_object(hit: Hit) -> dict[str, Any]:
             "start": hit.start,
             "end": hit.end,
             "page": hit.page,
+            "box": hit.box and list(hit.box),
             "cosine": hit.cosine,
             "item_id": hit.item_id,
             "duplicates": [
@@ -102,6 +105,7 @@ def hit_object(hit: Hit) -> dict[str, Any]:
                     "start": s.start,
                     "end": s.end,
                     "page": s.page,
+                    "box": s.box and list(s.box),
                     "text": s.snippet,
                     "score": s.score,
                     "cosine": s.cosine,

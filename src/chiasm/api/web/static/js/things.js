@@ -8,7 +8,8 @@ const KINDS = ["text", "image", "audio", "video"];
 /** A hit of /search. */
 export function thingOfHit(hit) {
   const { media } = hit;
-  const kind = known(media.modality, media.mime, hit.filename);
+  // words that were read in a picture stand for it
+  const kind = media.box && media.page === null ? kindOf(media.mime, hit.filename) : known(media.modality, media.mime, hit.filename);
   const timed = kind === "audio" || kind === "video";
   return {
     id: hit.file_id,
@@ -22,6 +23,7 @@ export function thingOfHit(hit) {
     start: timed ? (media.start ?? undefined) : undefined,
     at: kind === "text" ? undefined : (media.start ?? undefined), // where its picture is: seconds, or characters of a document
     twins: media.duplicates.length, // files that are nearly the same
+    box: media.box ?? undefined, // where those words are: left, top, right, bottom as shares
     page: media.page ?? undefined, // of a document; its picture then stands for it
     moments: timed ? media.others.map((other) => other.start).filter(Number.isFinite) : [],
   };

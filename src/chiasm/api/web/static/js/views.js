@@ -15,7 +15,7 @@ export function viewOf(thing) {
 
 const VIEWS = {
   text: (thing) => (thing.page ? [picture(thing, thing.name), ...(thing.snippet ? [passage(thing)] : [])] : [passage(thing)]),
-  image: (thing) => [picture(thing, thing.name)],
+  image: (thing) => [thing.box ? framed(picture(thing, thing.name), thing) : picture(thing, thing.name)],
   audio: (thing) => [make("div", { class: "wave" }, picture(thing, "")), player("audio", thing)],
   video: (thing) => [player("video", thing)],
 };
@@ -47,6 +47,14 @@ function picture(thing, alt) {
   image.addEventListener("load", () => (image.dataset.loaded = ""), { once: true });
   image.src = thumbnailOf(thing.id, thing.at, thing.page);
   return image;
+}
+
+/** The picture with a frame around the words that were found in it. */
+function framed(image, thing) {
+  const [left, top, right, bottom] = thing.box.map((share) => 100 * share);
+  const frame = make("span", { class: "found-box", title: thing.snippet });
+  Object.assign(frame.style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
+  return make("div", { class: "framed" }, image, frame);
 }
 
 function player(tag, thing) {
