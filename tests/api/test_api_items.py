@@ -254,3 +254,66 @@ def test_a_store_that_is_not_there(client):
     assert put(client, "vs_none", "a", content="red").status_code == 404
     assert bulk(client, "vs_none", {"content": "red"}).status_code == 404
     assert client.get("/v1/vector_stores/vs_none/items").status_code == 404
+
+
+def put_form(client, store: str, item_id: str, **fields):
+    address = f"/v1/vector_stores/{store}/items/{item_id}"
+    return client.put(address, data=fields, content_type="multipart/form-data")
+
+
+def upload(colour: str, name: str = "x.png") -> tuple[io.BytesIO, str]:
+    return io.BytesIO(picture(colour)), name
+
+
+def test_an_item_may_come_as_a_form(client, store):
+    answer = put_form(
+        client, store, "form", image=upload("red", "a/红.png"), text="red", attributes='{"price": 2}'
+    )
+    assert answer.status_code == 200, answer.text
+    assert (answer.json["name"], answer.json["mime"], answer.json["modality"]) == (
+        "红.png",
+        "image/png",
+        "mixed",
+    )
+    assert answer.json["attributes"] == {"price": 2}
+    [hit] = found(client, store, query="red")
+    assert hit["content"][0]["text"] == "red"
+    assert content(client, hit) == picture("red")
+
+
+def test_an_item_of_a_form_may_get_its_id_from_the_server(client, store):
+    answer = client.post(
+        f"/v1/vector_stores/{store}/items",
+        data={"file": upload("blue"), "name": "mine"},
+        content_type="multipart/form-data",
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json["id"].startswith("item-")
+    assert answer.json["name"] == "mine"
+
+
+def test_a_vector_may_come_in_a_form(client, store):
+    answer = put_form(client, store, "v", vector=json.dumps([1.0] * DIMENSIONS))
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({}, "content"),
+        ({"image": b"", "vector": "[1, 2]"}, "content"),
+        ({"text": "red", "content": "blue"}, "content"),
+        ({"text": "red", "attributes": "{"}, "attributes"),
+        ({"text": "red", "other": "1"}, "other"),
+        ({"video": b""}, "video"),
+        ({"image": b"GARBAGE"}, "image"),
+    ],
+)
+def test_what_is_wrong_in_a_form_is_named(client, store, fields, param):
+    made = {
+        name: (io.BytesIO(given or picture("red")), "x") if isinstance(given, bytes) else given
+        for name, given in fields.items()
+    }
+    answer = put_form(client, store, "x", **made)
+    assert answer.status_code in {400, 415}, answer.text
+    assert answer.json["error"]["param"] == param

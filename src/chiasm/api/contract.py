@@ -94,9 +94,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", f"{_STORE}/search"): Operation(tag="Search", body=stores.SearchBody, parts=PARTS),
     ("GET", f"{_STORE}/items"): Operation(tag="Items", query=items.ItemsCursor),
     ("POST", f"{_STORE}/items"): Operation(
-        tag="Items", body=items.ItemBody, query=items.BulkQuery, lines=True
+        tag="Items", body=items.ItemBody, query=items.BulkQuery, lines=True, parts=PARTS
     ),
-    ("PUT", f"{_STORE}/items/<item_id>"): Operation(tag="Items", body=items.ItemBody),
+    ("PUT", f"{_STORE}/items/<item_id>"): Operation(tag="Items", body=items.ItemBody, parts=PARTS),
     ("GET", f"{_STORE}/items/<item_id>"): Operation(tag="Items"),
     ("DELETE", f"{_STORE}/items/<item_id>"): Operation(tag="Items"),
     ("GET", "/v1/batches"): Operation(tag="Batches", query=files.JobsCursor),

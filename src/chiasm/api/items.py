@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from chiasm.api.bodies import validated
 from chiasm.api.context import context
+from chiasm.api.forms import read_items
 from chiasm.api.inputs import hold
 from chiasm.api.model import embed
 from chiasm.api.parts import ItemSpec, parse_content
 from chiasm.api.relating import modality_of
 from chiasm.api.schemas.items import ItemBody
-from chiasm.api.uploads import FOLDER, HEAD_BYTES
+from chiasm.api.uploads import FOLDER, HEAD_BYTES, safe_name
+from chiasm.api.uploads import path_of as uploaded_path
 from chiasm.api.validation import expected
 from chiasm.errors import InvalidInput
 from chiasm.library import NewItem, PutItem
@@ -40,7 +42,7 @@ class Draft:
 
 
 def read_item(data: Mapping[str, Any], item_id: str | None = None) -> Draft:
-    """One item; nothing is fetched or decoded yet.
+    """One item as JSON; nothing is fetched or decoded yet.
 
     Args:
         item_id: its id, if the address says it.
@@ -48,10 +50,30 @@ def read_item(data: Mapping[str, Any], item_id: str | None = None) -> Draft:
     Raises:
         InvalidInput: what is wrong, by name.
     """
-    body = validated(ItemBody, data)
-    if (body.content is None) == (body.vector is None):
+    return _draft(validated(ItemBody, data), None, item_id)
+
+
+def read_item_form(item_id: str | None = None) -> Draft:
+    """One item as the request's form, whose parts are its content.
+
+    Raises:
+        InvalidInput: what is wrong, by name.
+    """
+    body, specs = read_items(ItemBody, fuse=True, optional=True)
+    if specs and body.content is not None:
         raise InvalidInput(
-            "expected either content or vector, got " + ("neither" if body.content is None else "both"),
+            "expected either parts of a form or content, got both",
+            "表单部分与 content 只能给一个",
+            param="content",
+        )
+    return _draft(body, specs[0] if specs else None, item_id)
+
+
+def _draft(body: ItemBody, spec: ItemSpec | None, item_id: str | None) -> Draft:
+    has_content = spec is not None or body.content is not None
+    if has_content == (body.vector is not None):
+        raise InvalidInput(
+            "expected either content or vector, got " + ("both" if has_content else "neither"),
             "content 与 vector 须且只能给一个",
             param="content",
         )
@@ -72,7 +94,7 @@ def read_item(data: Mapping[str, Any], item_id: str | None = None) -> Draft:
             "只有给 vector 时才需要 modality：content 自身已能说明",
             param="modality",
         )
-    spec = parse_content(body.content, "content", context().settings.limits)
+    spec = spec or parse_content(body.content, "content", context().settings.limits)
     text = next((part.value for part in spec.parts if part.kind == "text"), None)
     snippet = None if text is None else str(text)[:SNIPPET_CHARS]
     return Draft(item=replace(item, snippet=snippet), spec=spec)
@@ -120,13 +142,20 @@ def _with_file(item: NewItem, spec: ItemSpec, held: ExitStack) -> NewItem:
             record = context().library.get_file(part.value)
             path = str(context().library.path_of(part.value))
             return replace(item, path=path, mime=record.mime, name=item.name or record.name)
+        if part.kind == "upload":
+            uploaded = uploaded_path(part.value)
+            with uploaded.open("rb") as content:
+                mime = sniff(content.read(HEAD_BYTES)).mime
+            return replace(
+                item, path=str(uploaded), mime=mime, name=item.name or safe_name(part.value.filename)
+            )
         if part.kind == "bytes":
             folder = context().settings.library.data_dir / FOLDER
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                content = Path(held.enter_context(tempfile.TemporaryDirectory(dir=folder))) / "content"
-                content.write_bytes(part.value)
+                kept = Path(held.enter_context(tempfile.TemporaryDirectory(dir=folder))) / "content"
+                kept.write_bytes(part.value)
             except OSError as error:
                 raise unwritable(folder, error) from error
-            return replace(item, path=str(content), mime=sniff(part.value[:HEAD_BYTES]).mime)
+            return replace(item, path=str(kept), mime=sniff(part.value[:HEAD_BYTES]).mime)
     return item

@@ -6,10 +6,10 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from chiasm.api.answers import page, reply
-from chiasm.api.bodies import read_json, read_lines, validated
+from chiasm.api.bodies import is_form, read_json, read_lines, validated
 from chiasm.api.bulk import Bulk, lines_of
 from chiasm.api.context import context
-from chiasm.api.items import put, read_item
+from chiasm.api.items import Draft, put, read_item, read_item_form
 from chiasm.api.schemas.items import BulkQuery, ItemsCursor
 from chiasm.errors import Conflict, NotFound
 from chiasm.library.items import Existing
@@ -21,11 +21,11 @@ LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 
 @blueprint.post("")
 def add_items(store_id: str) -> Response:
-    """One item (JSON), or a line for each of many (NDJSON)."""
+    """One item (JSON or a form), or a line for each of many (NDJSON)."""
     query = validated(BulkQuery, request.args.to_dict())
     store = context().library.get_store(store_id).store.id
     if request.mimetype not in LINES:
-        return reply(_put_one(store, read_json(), None, query.existing))
+        return reply(_put_one(store, _read(None), query.existing))
     bulk = Bulk(store, query.existing)
     following = bulk.run(lines_of(read_lines(LINES), query.first_line), context().settings.server.deadline)
     counts = Counter(result["status"] for result in bulk.results)
@@ -52,7 +52,7 @@ def list_items(store_id: str) -> Response:
 def put_item(store_id: str, item_id: str) -> Response:
     """Keep an item under this id, in place of what was there."""
     store = context().library.get_store(store_id).store.id
-    return reply(_put_one(store, read_json(), item_id, "replace"))
+    return reply(_put_one(store, _read(item_id), "replace"))
 
 
 @blueprint.get("/<item_id>")
@@ -85,8 +85,12 @@ def item_object(entry: EntryRecord) -> dict[str, Any]:
     }
 
 
-def _put_one(store: str, data: dict[str, Any], item_id: str | None, existing: Existing) -> dict[str, Any]:
-    [kept] = put(store, [read_item(data, item_id)], existing)
+def _read(item_id: str | None) -> Draft:
+    return read_item_form(item_id) if is_form() else read_item(read_json(), item_id)
+
+
+def _put_one(store: str, draft: Draft, existing: Existing) -> dict[str, Any]:
+    [kept] = put(store, [draft], existing)
     if kept.status == "conflict":
         raise Conflict(f"there is an item {kept.id!r} already", f"已有编号为 {kept.id!r} 的条目", param="id")
     return {**item_object(context().library.entry(store, kept.id)), "status": kept.status}
