@@ -286,3 +286,20 @@ def test_folders_are_for_callers_on_this_machine(client, store, headers, address
     )
     assert response.status_code == 403
     assert response.json["error"]["code"] == "local_only"
+
+
+def test_an_upload_into_a_store_brings_its_attributes(client):
+    store = client.post("/v1/vector_stores", json={"name": "forms"}).json["id"]
+
+    def send(attributes: str):
+        return client.post(
+            f"/v1/vector_stores/{store}/files",
+            data={"file": (io.BytesIO(picture("red")), "x.png"), "attributes": attributes},
+            content_type="multipart/form-data",
+        )
+
+    answer = send('{"year": 2024}')
+    assert (answer.status_code, answer.json["attributes"]) == (200, {"year": 2024})
+    for wrong in ("{", "[1]", '{"a": [1]}'):
+        assert send(wrong).status_code == 400
+    assert len(client.get(f"/v1/vector_stores/{store}/files").json["data"]) == 1

@@ -9,17 +9,17 @@ from chiasm.api.answers import page, reply
 from chiasm.api.bodies import is_form, read_form, read_json, validated
 from chiasm.api.context import context
 from chiasm.api.errors import language
-from chiasm.api.forms import single_file
+from chiasm.api.forms import form_fields, single_file
 from chiasm.api.indexing import attach
 from chiasm.api.routes.files import modality_of
 from chiasm.api.routes.jobs import job_object, jobs
-from chiasm.api.schemas.files import UploadForm
-from chiasm.api.schemas.stores import AttachBody, AttributesBody, EntriesCursor, FolderBody
+from chiasm.api.schemas.stores import AttachBody, AttachForm, AttributesBody, EntriesCursor, FolderBody
 from chiasm.api.security import host_name, is_loopback
 from chiasm.api.uploads import keep
 from chiasm.errors import Forbidden
 from chiasm.library.attributes import checked_attributes
 from chiasm.stores import EntryRecord
+from chiasm.stores.records import Attribute
 
 blueprint = Blueprint("entries", __name__, url_prefix="/v1/vector_stores/<store_id>")
 
@@ -30,12 +30,12 @@ def attach_file(store_id: str) -> Response:
     if is_form():
         context().library.get_store(store_id)  # before the file is kept
         form = read_form()
-        body = validated(UploadForm, {name: given[-1] for name, given in form.values.items()})
+        body = validated(AttachForm, form_fields(AttachForm, form.values))
+        attributes = _checked(body.attributes)
         file_id = keep(single_file(form, "file"), body.purpose).id
-        return reply(entry_object(attach(store_id, [file_id], None)[0]))
+        return reply(entry_object(attach(store_id, [file_id], attributes)[0]))
     given = validated(AttachBody, read_json())
-    attributes = None if given.attributes is None else checked_attributes(given.attributes)
-    return reply(entry_object(attach(store_id, [given.file_id], attributes)[0]))
+    return reply(entry_object(attach(store_id, [given.file_id], _checked(given.attributes))[0]))
 
 
 @blueprint.get("/files")
@@ -98,6 +98,10 @@ def entry_object(entry: EntryRecord) -> dict[str, Any]:
         "item_id": entry.item_id,
         "folder": entry.folder,
     }
+
+
+def _checked(attributes: dict[str, Any] | None) -> dict[str, Attribute] | None:
+    return None if attributes is None else checked_attributes(attributes)
 
 
 def _require_local() -> None:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from chiasm.api.schemas.base import Body, Cursor, ModalityName, ModelBody, Threshold
 from chiasm.api.schemas.content import Filter, Items
+from chiasm.api.schemas.files import UploadForm
 
 Attributes = dict[str, Any]  # checked by chiasm.library.attributes
 
@@ -41,6 +42,12 @@ class AttachBody(Body):
     file_id: str = Field(min_length=1)
     attributes: Attributes | None = None
     chunking_strategy: AutoChunking | None = None
+
+
+class AttachForm(UploadForm):
+    """The text fields of an upload that goes into a store at once; ``attributes`` as JSON."""
+
+    attributes: Attributes | None = None
 
 
 class BatchFile(AttachBody):
