@@ -303,3 +303,11 @@ def test_an_upload_into_a_store_brings_its_attributes(client):
     for wrong in ("{", "[1]", '{"a": [1]}'):
         assert send(wrong).status_code == 400
     assert len(client.get(f"/v1/vector_stores/{store}/files").json["data"]) == 1
+
+
+def test_a_filter_that_is_wrong_is_refused_by_an_empty_store_as_well(client):
+    store = client.post("/v1/vector_stores", json={"name": "nothing"}).json["id"]
+    answer = client.post(
+        f"/v1/vector_stores/{store}/search", json={"query": "red", "filters": {"type": "never"}}
+    )
+    assert (answer.status_code, answer.json["error"]["param"]) == (400, "filters.type")

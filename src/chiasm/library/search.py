@@ -91,6 +91,7 @@ class Searcher:
             InvalidInput: a query that makes no sense.
             Conflict: the store's vectors are of another model revision.
         """
+        condition = None if query.filters is None else parse_filter(query.filters)
         if store.dimensions is None or store.revision is None:
             query.checked(query.vectors.shape[-1])
             return []
@@ -99,7 +100,6 @@ class Searcher:
         query.checked(store.dimensions)
         norms = np.linalg.norm(query.vectors, axis=1, keepdims=True)
         vectors = np.asarray(query.vectors / norms, np.float32)
-        condition = None if query.filters is None else parse_filter(query.filters)
         places = [
             _Place(m, index, None if condition is None else self._tables.allowed(store.id, m, condition))
             for m in MODALITIES
