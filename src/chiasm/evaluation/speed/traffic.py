@@ -61,12 +61,17 @@ class Traffic:
         )
 
 
-def post(path: str, body: dict[str, Any], *headers: str) -> bytes:
+def post(path: str, body: dict[str, Any]) -> bytes:
+    """A whole request with JSON, as bytes."""
+    return request("POST", path, body)
+
+
+def request(method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
     """A whole request, as bytes."""
-    content = json.dumps(body).encode()
+    content = b"" if body is None else json.dumps(body).encode()
     lines = (
-        f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json",
-        f"Content-Length: {len(content)}", *headers,
+        f"{method} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
     )  # fmt: skip
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
 
