@@ -71,7 +71,7 @@ def test_search_is_measured_in_a_library_of_its_own(tiny_checkpoint: Path):
 
 
 def test_benchmarks_are_chosen_by_name():
-    assert set(BENCHMARKS) == {"pictures", "searching", "serving", "load"}
+    assert set(BENCHMARKS) == {"pictures", "searching", "serving", "load", "large"}
     with pytest.raises(InvalidInput, match="got nothing"):
         benchmark(None, only=["nothing"])
 

@@ -12,7 +12,7 @@ import pytest
 from library_fakes import FakeEmbedder, cutter, settings_for, vector_of
 
 from chiasm.errors import ChiasmError, Conflict, NotFound, StorageFull, StoreError
-from chiasm.library import Library
+from chiasm.library import Library, backup
 from chiasm.library.backup import BackupReport, back_up, read_manifest
 from chiasm.library.restore import restore
 from chiasm.settings import Settings
@@ -135,6 +135,17 @@ def test_while_others_write_a_backup_is_of_one_moment(settings: Settings, tmp_pa
     restore(tmp_path / "backup", settings_for(tmp_path / "new"), nothing)
     kept = [name for name in names(settings_for(tmp_path / "new")) if name.startswith("kept-")]
     assert kept == [f"kept-{number}.txt" for number in range(100, 100 + len(kept))]
+
+
+def test_a_file_that_goes_at_the_moment_of_its_copying_is_lost_not_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(tmp_path / "data")
+    filled(settings)
+    monkeypatch.setattr(backup, "_linked", lambda path, *_: path.unlink())
+    manifest = run(settings, tmp_path / "backup").manifest
+    assert manifest is not None
+    assert len(manifest.damaged) == 3
 
 
 def test_what_the_library_has_lost_is_told_and_the_rest_is_saved(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         "--only",
-        help="Only this benchmark: pictures, searching, serving or load; may be repeated.",
+        help="Only this benchmark: pictures, searching, serving, load or large; may be repeated.",
         show_default="all",
     ),
 ]

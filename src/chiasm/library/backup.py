@@ -196,11 +196,13 @@ def _copy(
             path = source.existing(sha256)
             if _linked(path, kept, sha256):
                 report.linked += 1
-            elif kept.put(path).sha256 == sha256:
-                report.copied += 1
-            else:
-                lost.add(sha256)
-        except NotFound:
+                continue
+            with path.open("rb") as content:  # opened here: that it has just gone is not the backup's trouble
+                if kept.put(content).sha256 == sha256:
+                    report.copied += 1
+                else:
+                    lost.add(sha256)
+        except (NotFound, FileNotFoundError):
             lost.add(sha256)
         except StoreError as error:
             if error.code != "damaged_file":

@@ -11,7 +11,7 @@ from chiasm.errors import InvalidInput
 from chiasm.evaluation.report import Report, Row
 from chiasm.evaluation.speed.load import load
 from chiasm.evaluation.speed.pictures import pictures
-from chiasm.evaluation.speed.searching import searching
+from chiasm.evaluation.speed.searching import large, searching
 from chiasm.evaluation.speed.serving import serving
 from chiasm.evaluation.speed.subject import Subject, load_subject
 
@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, Callable[[Subject], list[Row]]] = {
     "searching": searching,
     "serving": serving,
     "load": load,
+    "large": large,
 }
 
 
