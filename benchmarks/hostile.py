@@ -84,7 +84,8 @@ def schema(port: int, examples: int) -> list[str]:
     print(
         " | ".join(line.strip() for line in tail.splitlines() if re.search(r"generated|passed|failed", line))
     )
-    return [] if ran.returncode == 0 else [f"schemathesis ended with {ran.returncode}: {ran.stdout[-1500:]}"]
+    trouble = ran.stdout[ran.stdout.find("= ERRORS") :][:2000] or ran.stderr[-2000:]
+    return [] if ran.returncode == 0 else [f"schemathesis ended with {ran.returncode}: {trouble}"]
 
 
 def media(server: Server, count: int) -> list[str]:
