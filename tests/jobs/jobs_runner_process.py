@@ -28,7 +28,15 @@ def main(folder: Path, database_url: str) -> None:
     def crash(context, params):
         raise ZeroDivisionError("a secret detail")
 
-    with JobRunner(folder, {"count": count, "fail": fail, "crash": crash}, database_url=database_url):
+    def look(context, params):
+        """Waits until there are as many others as expected, and says which they are."""
+        end = time.monotonic() + 10
+        while len(context.others()) != params["expected"] and time.monotonic() < end:
+            time.sleep(0.05)
+        return {"others": sorted(other["n"] for other in context.others())}
+
+    functions = {"count": count, "fail": fail, "crash": crash, "look": look}
+    with JobRunner(folder, functions, database_url=database_url):
         print("ready", flush=True)
         sys.stdin.readline()
 

@@ -11,7 +11,7 @@ import pytest
 from chiasm.errors import NotFound
 from chiasm.jobs.client import JobsClient
 from chiasm.jobs.progress import JobCancelled, JobContext, JobSuspended, ProgressBook
-from chiasm.jobs.storage import progress_url
+from chiasm.jobs.storage import SMALL_QUEUE, progress_url
 
 PROGRAM = Path(__file__).with_name("jobs_runner_process.py")
 
@@ -58,6 +58,25 @@ def test_a_job_is_named_run_and_done(client: JobsClient) -> None:
     assert job.result == {"steps": 3}
     assert job.params == {"n": 3, "seconds": 0}
     assert job.finished_at is not None
+
+
+def test_a_job_knows_its_like_that_wait_unless_they_are_cancelled(client: JobsClient) -> None:
+    blocker = client.submit("count", {"n": 10_000, "seconds": 0.02})
+    until(lambda: client.get(blocker.id).status == "running")
+    waiting = [client.submit("look", {"n": n, "expected": 0}) for n in range(3)]
+    client.cancel(waiting[1].id)
+    seer = client.submit("look", {"n": 9, "expected": 2}, queue=SMALL_QUEUE)
+    assert client.wait(seer.id).result == {"others": [0, 2]}
+    client.cancel(blocker.id)
+    assert [client.wait(job.id).status for job in waiting] == ["completed", "cancelled", "completed"]
+
+
+def test_small_jobs_begin_side_by_side(client: JobsClient) -> None:
+    jobs = [client.submit("count", {"n": 10_000, "seconds": 0.02}, queue=SMALL_QUEUE) for _ in range(3)]
+    until(lambda: {client.get(job.id).status for job in jobs} == {"running"})
+    for job in jobs:
+        client.cancel(job.id)
+    assert {client.wait(job.id).status for job in jobs} == {"cancelled"}
 
 
 def test_an_error_of_ours_is_told_in_both_languages(client: JobsClient) -> None:

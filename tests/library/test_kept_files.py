@@ -1,12 +1,14 @@
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from library_fakes import FakeEmbedder, put_item, vector_of
+from library_fakes import FakeEmbedder, prepared, put_item, vector_of
 
 from chiasm.errors import InvalidInput, NotFound, TooLarge
 from chiasm.library import Library
+from chiasm.library.indexing import Cut, Piece
 from chiasm.stores import UsearchIndex
 
 
@@ -43,6 +45,52 @@ def test_files_that_were_indexed_already_are_left_alone(mine: Library, embedder:
     assert len(embedder.seen) == 3
     assert {entry.status for entry in mine.add_files("mine", ids)} == {"completed"}
     assert len(embedder.seen) == 5
+
+
+def test_files_that_wait_beside_are_indexed_on_the_way_but_only_with_something_to_do(mine: Library) -> None:
+    ids = [mine.upload_file(f"number {n}".encode(), f"{n}.txt").id for n in range(4)]
+    mine.attach_files("mine", ids)
+    told: list[tuple[int, int]] = []
+    mine.add_files(
+        "mine",
+        ids[:1],
+        lambda done, total: told.append((done, total)),
+        neighbours=lambda: [*ids[1:3], "file-x"],
+    )
+    assert mine.get_store("mine").files == {"completed": 3, "in_progress": 1}
+    assert set(told) == {(0, 1), (1, 1)}
+    asked: list[int] = []
+    mine.add_files("mine", ids[1:3], neighbours=lambda: asked.append(1) or ids)
+    assert asked == []
+    assert mine.get_store("mine").files == {"completed": 3, "in_progress": 1}
+
+
+def test_indexing_can_be_stopped_while_slow_files_trickle_in(
+    open_library: Callable[..., Library], folder: Path
+) -> None:
+    """Nothing is finished here for a long time, so that only the look at the clock can stop it."""
+
+    class Stop(Exception):
+        pass
+
+    library = open_library()
+    library._indexer._cutter = lambda path: Cut(
+        modality="text",
+        mime="text/plain",
+        pieces=(
+            Piece(modality="text", item=prepared(f"{n}")) for n in range(1000) if time.sleep(0.1) is None
+        ),
+    )
+    library.create_store("mine")
+    started = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        if time.monotonic() > started + 0.5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        library.index_folder("mine", folder, progress)
+    assert time.monotonic() - started < 3
 
 
 def test_equal_content_lies_there_once_until_its_last_user_goes(mine: Library, tmp_path: Path) -> None:

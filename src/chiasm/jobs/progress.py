@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 REPORT_SECONDS = 0.2
+Params = Mapping[str, Any]
 
 
 class JobCancelled(Exception):
@@ -119,6 +120,7 @@ class JobContext:
 
     Args:
         suspended: whether the process is shutting down.
+        others: see :meth:`others`.
         clock: seconds since the epoch.
     """
 
@@ -127,11 +129,14 @@ class JobContext:
         job_id: str,
         book: ProgressBook,
         suspended: Callable[[], bool],
+        *,
+        others: Callable[[], list[Params]] = list,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.job_id = job_id
         self._book = book
         self._suspended = suspended
+        self._others = others
         self._clock = clock
         self._started_at = clock()
         self._reported_at = 0.0
@@ -149,6 +154,10 @@ class JobContext:
             self._book.report(self.job_id, done, total, self._started_at)
             self._reported_at = now
 
+    def others(self) -> list[Params]:
+        """The parameters of some of the jobs of the same name that wait or run; not of cancelled ones."""
+        return self._others()
+
     def check(self) -> None:
         """Raises as :meth:`progress` does, without reporting."""
         if self._suspended():
@@ -158,5 +167,5 @@ class JobContext:
             raise JobCancelled
 
 
-JobFunction = Callable[[JobContext, Mapping[str, Any]], Mapping[str, Any]]
+JobFunction = Callable[[JobContext, Params], Mapping[str, Any]]
 """What a job does: (context, parameters) → result, both of them JSON."""

@@ -10,12 +10,13 @@ from typing import Self
 from dbos import DBOS
 
 from chiasm.errors import ChiasmError
-from chiasm.jobs.progress import JobCancelled, JobContext, JobFunction, ProgressBook
+from chiasm.jobs.progress import JobCancelled, JobContext, JobFunction, Params, ProgressBook
 from chiasm.jobs.storage import EXECUTOR, QUEUES, VERSION, jobs_url, progress_url
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
+OTHERS_AT_ONCE = 500  # jobs that one may look at to do their work, too
 RESUMED_AT_MOST = 20  # a job that keeps killing its process is given up
 
 
@@ -28,7 +29,6 @@ class JobRunner:
         functions: by name. A function may be run again from its beginning after a crash, and must then do
             only what is left. Parameters and results are JSON.
         database_url: of the PostgreSQL that keeps them; in the data directory without one.
-        concurrency: jobs of one queue that run at the same time.
     """
 
     def __init__(
@@ -37,11 +37,9 @@ class JobRunner:
         functions: Mapping[str, JobFunction],
         *,
         database_url: str = "",
-        concurrency: int = 1,
     ) -> None:
         self._url = jobs_url(data_dir, database_url)
         self._functions = dict(functions)
-        self._concurrency = concurrency
         self._stopping = threading.Event()
         self._idle = threading.Condition()
         self._running = 0
@@ -61,8 +59,8 @@ class JobRunner:
         for name, function in self._functions.items():
             DBOS.workflow(name=name, max_recovery_attempts=RESUMED_AT_MOST)(self._workflow(name, function))
         DBOS.launch()
-        for queue in QUEUES:
-            DBOS.register_queue(queue, concurrency=self._concurrency, polling_interval_sec=POLL_SECONDS)
+        for queue, concurrency in QUEUES.items():
+            DBOS.register_queue(queue, concurrency=concurrency, polling_interval_sec=POLL_SECONDS)
         return self
 
     def stop(self, patience: float = 10.0) -> None:
@@ -85,7 +83,9 @@ class JobRunner:
             with self._idle:
                 self._running += 1
             try:
-                context = JobContext(job_id, self._book, self._stopping.is_set)
+                context = JobContext(
+                    job_id, self._book, self._stopping.is_set, others=lambda: self._others(name, job_id)
+                )
                 context.check()
                 return json.dumps({"result": dict(function(context, json.loads(params)))})
             except JobCancelled:
@@ -107,3 +107,18 @@ class JobRunner:
 
         run.__name__ = run.__qualname__ = name
         return run
+
+    def _others(self, name: str, job_id: str) -> list[Params]:
+        found = DBOS.list_workflows(
+            name=name, status=["ENQUEUED", "PENDING"], load_output=False, limit=OTHERS_AT_ONCE
+        )
+        cancelled = {
+            other
+            for other, known in self._book.get([status.workflow_id for status in found]).items()
+            if known.cancelled
+        }
+        return [
+            json.loads(status.input["args"][0])
+            for status in found
+            if status.input and status.workflow_id not in {job_id, *cancelled}
+        ]

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 EXECUTOR = "library"  # fixed, so that a restarted process finds the jobs of the one before
 VERSION = "1"  # of the job functions' meaning; DBOS resumes only jobs of its own version
 QUEUE = "jobs"
-SLOW_QUEUE = "batches"  # work that must not keep that of the other queue waiting
-QUEUES = (QUEUE, SLOW_QUEUE)
+SLOW_QUEUE = "batches"  # work that must not keep that of the other queues waiting
+SMALL_QUEUE = "uploads"  # many small jobs that take turns, and do each other's work on the way
+QUEUES = {QUEUE: 1, SLOW_QUEUE: 1, SMALL_QUEUE: 16}  # how many jobs of each are begun at the same time
 SCHEMA = "dbos"  # of DBOS's tables in PostgreSQL, beside our own
 
 

@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike
 
 from chiasm.errors import ChiasmError, NotFound
 from chiasm.jobs import JobRecord
-from chiasm.jobs.storage import QUEUE, SLOW_QUEUE
+from chiasm.jobs.storage import QUEUE, SLOW_QUEUE, SMALL_QUEUE
 from chiasm.library.batches import BATCH
 from chiasm.library.figures import LibraryFigures
 from chiasm.library.items import Existing, NewItem, PutItem
 from chiasm.library.library import Progress
 from chiasm.library.protocol import ARRAY_ARGUMENTS, FIGURES, JOB_PREFIX, unpack
 from chiasm.library.results import Hit, IndexReport, StoreInfo
-from chiasm.library.work import ADD_FILES, INDEX_FOLDER
+from chiasm.library.work import ADD_FILES, FEW_FILES, INDEX_FOLDER
 from chiasm.serving.rpc import RpcClient
 from chiasm.stores import EntryRecord, FileRecord, Page, SegmentRecord
 from chiasm.stores.records import Attribute, FileMode
@@ -228,9 +228,11 @@ class LibraryClient:
         return self.submit_job(INDEX_FOLDER, {"store": store_id, "folder": path}, key=f"{store_id}:{path}")
 
     def submit_add_files(self, store: str, file_ids: Sequence[str]) -> JobRecord:
-        """Queue the indexing of uploaded files."""
+        """Queue the indexing of uploaded files; a few do not wait for folders and large batches."""
         return self.submit_job(
-            ADD_FILES, {"store": self.get_store(store).store.id, "file_ids": list(file_ids)}
+            ADD_FILES,
+            {"store": self.get_store(store).store.id, "file_ids": list(file_ids)},
+            queue=SMALL_QUEUE if len(file_ids) <= FEW_FILES else QUEUE,
         )
 
     def submit_batch(self, params: Mapping[str, Any]) -> JobRecord:

@@ -5,10 +5,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,14 @@ from chiasm.stores import FileRecord, Indexed, NewSegment
 from chiasm.stores.files import hash_file
 from chiasm.stores.records import Attribute, Box, Problem
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 PIECES_AT_ONCE = 64
 COST_AT_ONCE = 32.0
 FILES_AT_ONCE = 64  # files without pieces (failed, or known content) that are committed together
+GATHER_SECONDS = 2.0  # until what is ready is committed, however steadily more comes
+CHECK_SECONDS = 0.2
 COMPANY_SECONDS = 0.5  # that what is ready waits for more: slow files must not hold back quick ones
 EMBEDDER_PATIENCE = 120.0  # seconds that an engine may take to come back
 
@@ -137,22 +140,28 @@ class Indexer:
         self._threads = threads
 
     def run(
-        self, tasks: Sequence[Task], *, reuse: Callable[[str], Sequence[NewSegment]] = lambda _: ()
+        self,
+        tasks: Sequence[Task],
+        *,
+        reuse: Callable[[str], Sequence[NewSegment]] = lambda _: (),
+        check: Callable[[], None] = lambda: None,
     ) -> Generator[list[Indexed], None, None]:
         """Outcomes, some at a time, in order of completion; to be committed as they come.
 
         Args:
             reuse: segments that are known already for content of this sha256; empty if it is new.
+            check: called several times a second; may raise to stop.
 
         Raises:
             ChiasmError: the embedder stays away; what was yielded before stands.
         """
-        feed = _Feed(self._read, iter(tasks), reuse, self._threads)
-        with ThreadPoolExecutor(1, thread_name_prefix="embed") as pool:
-            try:
-                yield from self._consume(feed, pool)
-            finally:
-                feed.stop()
+        feed = _Feed(self._read, iter(tasks), reuse, self._threads, check)
+        pool = ThreadPoolExecutor(1, thread_name_prefix="embed")
+        try:
+            yield from self._consume(feed, pool)
+        finally:
+            feed.stop()
+            pool.shutdown(wait=False, cancel_futures=True)  # who stops early wants no more vectors
 
     def _consume(self, feed: "_Feed", pool: ThreadPoolExecutor) -> Iterator[list[Indexed]]:
         # While one batch is embedded the next is gathered; while that is embedded, the first is committed.
@@ -161,9 +170,10 @@ class Indexer:
         )
         while True:
             batch, finished = feed.gather()
-            embedding = pool.submit(self._embed, [piece.item for _, _, piece in batch]) if batch else None
+            items = [piece.item for _, _, piece in batch]
+            embedding = pool.submit(self._embed, items, feed.stopped) if batch else None
             if ahead is not None:
-                finished = [*_settle(ahead[0], ahead[1].result()), *finished]
+                finished = [*_settle(ahead[0], feed.wait_for(ahead[1])), *finished]
             if finished:
                 yield finished
             if embedding is None and ahead is None and feed.exhausted:
@@ -202,20 +212,21 @@ class Indexer:
             )
             yield _End(outcome=task.failed(problem))
 
-    def _embed(self, items: Sequence[PreparedItem]) -> list[NDArray[np.float32] | Problem]:
+    def _embed(
+        self, items: Sequence[PreparedItem], stopped: threading.Event
+    ) -> list[NDArray[np.float32] | Problem]:
         """A vector for each item, or why there is none: a bad item fails alone."""
         give_up = time.monotonic() + EMBEDDER_PATIENCE
         while True:
             try:
                 return list(np.asarray(self._embedder.embed_prepared(items), np.float32))
             except (Overloaded, DeadlineExceeded) as error:
-                if time.monotonic() > give_up:
+                if time.monotonic() > give_up or stopped.wait(min(error.retry_after or 0.5, 5.0)):
                     raise
-                time.sleep(min(error.retry_after or 0.5, 5.0))
             except InvalidInput as error:
                 if len(items) == 1:
                     return [Problem(code=error.code, en=error.en, zh=error.zh)]
-                return [self._embed([item])[0] for item in items]
+                return [self._embed([item], stopped)[0] for item in items]
 
 
 class _Feed:
@@ -227,13 +238,16 @@ class _Feed:
         tasks: Iterator[Task],
         reuse: Callable[[str], Sequence[NewSegment]],
         threads: int,
+        check: Callable[[], None],
     ) -> None:
         self._read = read
         self._tasks = tasks
         self._reuse = reuse
+        self._check = check
+        self._checked_at = time.monotonic()
         self._queue: queue.Queue[tuple[_Open, Piece | _End] | None] = queue.Queue(2 * PIECES_AT_ONCE)
         self._next = threading.Lock()
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
         self._running = threads
         for number in range(threads):
             threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
@@ -245,23 +259,35 @@ class _Feed:
 
     def stop(self) -> None:
         """Let the threads end."""
-        self._stopped.set()
+        self.stopped.set()
+
+    def wait_for(self, embedding: Future[T]) -> T:
+        """Its result, once it is there."""
+        while not wait([embedding], CHECK_SECONDS).done:
+            self._check_now_and_then()
+        return embedding.result()
 
     def gather(self) -> tuple[list[tuple[_Open, int, Piece]], list[Indexed]]:
         """Enough pieces for a batch (fewer when no more come soon), and the files that wait for no piece."""
         batch: list[tuple[_Open, int, Piece]] = []
         finished: list[Indexed] = []
         cost = 0.0
+        started = alone = time.monotonic()
         while (
             self._running
             and len(batch) < PIECES_AT_ONCE
             and cost < COST_AT_ONCE
             and len(finished) < FILES_AT_ONCE
         ):
-            try:
-                got = self._queue.get(timeout=COMPANY_SECONDS)
-            except queue.Empty:
+            self._check_now_and_then()
+            now = time.monotonic()
+            if now - alone >= COMPANY_SECONDS or now - started >= GATHER_SECONDS:
                 break
+            try:
+                got = self._queue.get(timeout=CHECK_SECONDS)
+            except queue.Empty:
+                continue
+            alone = time.monotonic()
             if got is None:
                 self._running -= 1
                 continue
@@ -276,8 +302,14 @@ class _Feed:
                 cost += what.item.cost
         return batch, finished
 
+    def _check_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now - self._checked_at >= CHECK_SECONDS:
+            self._check()
+            self._checked_at = now
+
     def _work(self) -> None:
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             with self._next:
                 task = next(self._tasks, None)
             if task is None:
@@ -289,7 +321,7 @@ class _Feed:
         self._put(None)
 
     def _put(self, what: tuple[_Open, Piece | _End] | None) -> bool:
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             try:
                 self._queue.put(what, timeout=0.1)
                 return True
@@ -299,7 +331,7 @@ class _Feed:
 
 
 def _settle(
-    batch: Sequence[tuple[_Open, int, Piece]], vectors: Sequence[NDArray[np.float32] | Problem]
+    batch: Sequence[tuple[_Open, int, Piece]], vectors: list[NDArray[np.float32] | Problem]
 ) -> Iterator[Indexed]:
     for (opened, position, piece), vector in zip(batch, vectors, strict=True):
         opened.waiting -= 1

@@ -1,7 +1,7 @@
 """One's own media in this process: keep, index, follow, search."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,16 @@ LIKE_VECTORS = 8  # of a long file: enough to say what it is about
 
 def _no_progress(_done: int, _total: int) -> None:
     return
+
+
+@dataclass
+class _Pace:
+    progress: Progress
+    total: int
+    done: int
+
+    def tell(self) -> None:
+        self.progress(self.done, self.total)
 
 
 class Library(Catalogue):
@@ -108,20 +118,37 @@ class Library(Catalogue):
         return [self._attach(store_id, file_id, checked) for file_id in file_ids]
 
     def add_files(
-        self, store: str, file_ids: Sequence[str], progress: Progress = _no_progress
+        self,
+        store: str,
+        file_ids: Sequence[str],
+        progress: Progress = _no_progress,
+        *,
+        neighbours: Callable[[], Sequence[str]] = tuple,
     ) -> list[EntryRecord]:
-        """Index uploaded files; those that were indexed already are left alone: this can be resumed."""
+        """Index uploaded files; those that were indexed already are left alone: this can be resumed.
+
+        Args:
+            neighbours: others, attached to the same store, to index on the way if there is anything to do.
+        """
         store_id = self._metadata.store(store).id
-        waiting = [e for e in self.attach_missing(store_id, file_ids) if e.status == "in_progress"]
+        entries = self.attach_missing(store_id, file_ids)
+        waiting = {e.file.id: e for e in entries if e.status == "in_progress"}
+        pace = _Pace(progress, len(file_ids), len(file_ids) - len(waiting))
+        pace.tell()
+        if not waiting:
+            return entries
+        mine = set(waiting)
+        for file_id in neighbours():
+            entry = self._metadata.find_entry(store_id, file_id)
+            if entry is not None and entry.status == "in_progress":
+                waiting[file_id] = entry
         tasks = [
             Task(file=e.file, path=partial(self._path, e.file), folder=e.folder, item_id=e.item_id)
-            for e in waiting
+            for e in waiting.values()
         ]
-        done = len(file_ids) - len(tasks)
-        progress(done, len(file_ids))
-        for batch in self._index(store_id, tasks):
-            done += len(batch)
-            progress(done, len(file_ids))
+        for batch in self._index(store_id, tasks, check=pace.tell):
+            pace.done += sum(one.file.id in mine for one in batch)
+            pace.tell()
         self.save_indexes(store_id)
         return [self._metadata.entry(store_id, file_id) for file_id in file_ids]
 
@@ -229,13 +256,13 @@ class Library(Catalogue):
         plan = following.plan(found, known, max_bytes=self._max_bytes)
         total = len(found.files)
         todo = self._folder_tasks(plan, root)
-        done = total - len(todo)
-        progress(done, total)
+        pace = _Pace(progress, total, total - len(todo))
+        pace.tell()
         self._follow(store_id, plan, root)
         failed = list(plan.failed)
         fresh = {seen.path for seen in plan.new}
         added = changed = 0
-        for batch in self._index(store_id, todo):
+        for batch in self._index(store_id, todo, check=pace.tell):
             for one in batch:
                 path = one.file.path or ""
                 if one.problem is not None:
@@ -244,8 +271,8 @@ class Library(Catalogue):
                     added += 1
                 else:
                     changed += 1
-            done += len(batch)
-            progress(done, total)
+            pace.done += len(batch)
+            pace.tell()
         self.save_indexes(store_id)
         return IndexReport(
             added=added,
@@ -312,12 +339,16 @@ class Library(Catalogue):
             raise StoreError("there is no model to index with", "没有可用于建立索引的模型", code="no_model")
         return self._indexer
 
-    def _index(self, store_id: str, tasks: Sequence[Task]) -> Iterator[list[Indexed]]:
+    def _index(
+        self, store_id: str, tasks: Sequence[Task], check: Callable[[], None] = lambda: None
+    ) -> Iterator[list[Indexed]]:
         indexer = self._require_indexer()
         dimensions = self._embedder.description.dimensions if self._embedder else 0
         if not tasks:
             return
-        outcomes = indexer.run(tasks, reuse=lambda digest: self._segments.new_copies(store_id, digest))
+        outcomes = indexer.run(
+            tasks, reuse=lambda digest: self._segments.new_copies(store_id, digest), check=check
+        )
         try:
             for batch in outcomes:
                 self._commit(store_id, batch, revision=self._revision(""), dimensions=dimensions)

@@ -181,9 +181,8 @@ class Searcher:
         if query.diversity:
             groups = self._spread(store, query, groups)
         page = [group[: 1 + MOST_DUPLICATES] for group in groups[query.offset : query.offset + query.limit]]
-        entries: dict[str, EntryRecord] = {}
-        for group in page:
-            entries |= self._segments.owners(store.id, [first.segment.file_id for first, *_ in group])
+        files = [first.segment.file_id for group in page for first, *_ in group]
+        entries = self._segments.owners(store.id, files)
         # one that is not among the entries was removed just now
         present = [[file for file in group if file[0].segment.file_id in entries] for group in page]
         return [_hit(entries, group) for group in present if group]

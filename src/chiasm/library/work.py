@@ -1,5 +1,6 @@
 """The library's long work, as jobs. Run again after a crash, they do what is left."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -9,10 +10,12 @@ from chiasm.library.library import Library
 
 INDEX_FOLDER = "index_folder"
 ADD_FILES = "add_files"
+FEW_FILES = 16  # at most so many are a small job: see SMALL_QUEUE
 
 
 def job_functions(library: Library) -> Mapping[str, JobFunction]:
     """What :class:`~chiasm.jobs.runner.JobRunner` is to run."""
+    small = threading.Lock()  # small jobs take turns: together they would only slow each other down
 
     def index_folder(context: JobContext, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """``{"store", "folder"}`` → an IndexReport."""
@@ -20,7 +23,22 @@ def job_functions(library: Library) -> Mapping[str, JobFunction]:
 
     def add_files(context: JobContext, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """``{"store", "file_ids"}`` → how many are in which state."""
-        entries = library.add_files(params["store"], params["file_ids"], context.progress)
+        store, file_ids = params["store"], params["file_ids"]
+
+        def neighbours() -> list[str]:
+            return [
+                file_id
+                for other in context.others()
+                if other["store"] == store and len(other["file_ids"]) <= FEW_FILES
+                for file_id in other["file_ids"]
+            ]
+
+        if len(file_ids) <= FEW_FILES:
+            # Files that come one by one are embedded and committed together, by whichever job is first.
+            with small:
+                entries = library.add_files(store, file_ids, context.progress, neighbours=neighbours)
+        else:
+            entries = library.add_files(store, file_ids, context.progress)
         failed = [entry.file.id for entry in entries if entry.status == "failed"]
         return {"completed": len(entries) - len(failed), "failed": failed}
 

@@ -5,6 +5,7 @@ from chiasm.stores.columns import AttributeTable
 from chiasm.stores.database import database_of
 from chiasm.stores.files import Files, FileStore, StoredBytes
 from chiasm.stores.filters import Condition, parse_filter
+from chiasm.stores.graph import UsearchIndex
 from chiasm.stores.key_records import Allowance, Amounts, KeyRecord, Right
 from chiasm.stores.keys import Keys, keys_exist
 from chiasm.stores.lock import DataDirLock, Holder, holder_of
@@ -12,7 +13,7 @@ from chiasm.stores.metadata import Metadata
 from chiasm.stores.opening import open_files
 from chiasm.stores.records import EntryRecord, FileRecord, NewSegment, Page, SegmentRecord, StoreRecord
 from chiasm.stores.segments import Change, Indexed, Segments, other_revision
-from chiasm.stores.vectors import ExactIndex, Match, UsearchIndex, VectorIndex
+from chiasm.stores.vectors import ExactIndex, Match, VectorIndex
 
 __all__ = [
     "Allowance",

@@ -134,6 +134,8 @@ class AttributeTable:
         """The ids, ascending, of the modality's segments whose files satisfy the condition."""
         with self._lock:
             keys, rows = self._of(modality)
+            if not len(keys):
+                return keys
             chosen: NDArray[np.uint64] = keys[self._mask(condition)[rows]]
             return chosen
 

@@ -20,6 +20,14 @@ from chiasm.stores.database import Database
 from chiasm.stores.records import Attribute, EntryRecord, FileRecord, Page, Status, StoreRecord
 from chiasm.stores.schema import entries, files, stores
 
+_REFERENCE = sa.bindparam("reference", type_=sa.String)
+_STORE = (
+    sa.select(*rows.STORE_COLUMNS)
+    .where(sa.or_(stores.c.id == _REFERENCE, stores.c.name == _REFERENCE))
+    .order_by(stores.c.id != _REFERENCE, stores.c.ordinal)
+    .limit(1)
+)
+
 
 class Metadata:
     """Stores, files and entries; :class:`~chiasm.stores.segments.Segments` has their vectors.
@@ -76,14 +84,8 @@ class Metadata:
 
     def find_store(self, reference: str) -> StoreRecord | None:
         """The store with this id, else the oldest with this name, else ``None``."""
-        query = (
-            sa.select(*rows.STORE_COLUMNS)
-            .where(sa.or_(stores.c.id == reference, stores.c.name == reference))
-            .order_by(stores.c.id != reference, stores.c.ordinal)
-            .limit(1)
-        )
         with self.read() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_STORE, {"reference": reference}).first()
         return None if row is None else rows.store_of(row)
 
     def store(self, reference: str) -> StoreRecord:

@@ -24,6 +24,13 @@ from chiasm.stores.schema import entries, files, segments, stores
 
 READ_AT_ONCE = 500
 
+# Every search asks these; to build them each time would cost as much as to answer them.
+_RECORDS = sa.select(*rows.SEGMENT_COLUMNS).where(segments.c.id.in_(sa.bindparam("ids", expanding=True)))
+_OWNERS = rows.entry_select().where(
+    entries.c.store_id == sa.bindparam("store_id"),
+    entries.c.file_id.in_(sa.bindparam("file_ids", expanding=True)),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Indexed:
@@ -204,9 +211,10 @@ class Segments:
         found: dict[int, SegmentRecord] = {}
         with self._metadata.read() as connection:
             for start in range(0, len(ids), READ_AT_ONCE):
-                chosen = segments.c.id.in_([int(i) for i in ids[start : start + READ_AT_ONCE]])
-                query = sa.select(*rows.SEGMENT_COLUMNS).where(chosen)
-                found |= {row.id: rows.segment_of(row) for row in connection.execute(query)}
+                chosen = [int(i) for i in ids[start : start + READ_AT_ONCE]]
+                found |= {
+                    row.id: rows.segment_of(row) for row in connection.execute(_RECORDS, {"ids": chosen})
+                }
         return found
 
     def owners(self, store_id: str, file_ids: Sequence[str]) -> dict[str, EntryRecord]:
@@ -214,9 +222,9 @@ class Segments:
         found: dict[str, EntryRecord] = {}
         with self._metadata.read() as connection:
             for start in range(0, len(file_ids), READ_AT_ONCE):
-                chosen = entries.c.file_id.in_(file_ids[start : start + READ_AT_ONCE])
-                query = rows.entry_select().where(entries.c.store_id == store_id, chosen)
-                found |= {entry.file.id: entry for entry in map(rows.entry_of, connection.execute(query))}
+                chosen = {"store_id": store_id, "file_ids": file_ids[start : start + READ_AT_ONCE]}
+                read = map(rows.entry_of, connection.execute(_OWNERS, chosen))
+                found |= {entry.file.id: entry for entry in read}
         return found
 
     def _bind(self, connection: sa.Connection, store_id: str, revision: str, dimensions: int) -> None:

@@ -110,13 +110,14 @@ def _measure(
     place = np.full(len(bank), -1)
     place[allowed] = np.arange(len(allowed))
     candidates = bank[allowed]
-    taken, recall = [], []
+    taken, found = [], []
     for query in queries:
         started = time.perf_counter()
         hits = library.search(store, query, "text", limit=K, threshold=0, filters=filters)
         taken.append(1000 * (time.perf_counter() - started))
-        found = place[[int(hit.item_id or -1) for hit in hits]]
-        recall.append(exact_recall(found, candidates @ query))
+        found.append(place[[int(hit.item_id or -1) for hit in hits]])
+    # only now: comparing with all of them would have emptied the processor's caches between the searches
+    recall = [exact_recall(one, candidates @ query) for one, query in zip(found, queries, strict=True)]
     return [
         Row(
             group=kind.group,
