@@ -3,7 +3,7 @@
 import dataclasses
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chiasm.data.builders.glossary import load_glossary
 from chiasm.data.builders.parallel import PhraseBook
+from chiasm.evaluation.crowd import crowded
 from chiasm.evaluation.report import Row, Target, measured
 from chiasm.evaluation.speed.subject import Subject
 from chiasm.library import NewItem, open_library
@@ -27,24 +28,43 @@ PUT_AT_ONCE = 500
 
 def searching(subject: Subject) -> list[Row]:
     """Median milliseconds of a search by vector, and recall@10 against all cosines."""
-    return _searched(subject, GROUP, subject.count(ITEMS, 200), {"": 1.0})
+    items = subject.count(ITEMS, 200)
+    return _searched(subject, GROUP, *_embedded(subject, items), items=items, shares={"": 1.0})
 
 
 def large(subject: Subject) -> list[Row]:
-    """The same in five times as many, and where filters leave a half, a twentieth, a thousandth of them."""
+    """The same in five times as many, and where filters leave a half, a twentieth, a thousandth of them; and
+    what is found there that is not."""
     shares = {
         "": 1.0,
         " under a filter of 50 %": 0.5,
         " under one of 5 %": 0.05,
         " under one of 0.1 %": 0.001,
     }
-    return _searched(subject, "large", subject.count(LARGE_ITEMS, 1000), shares)
+    items = subject.count(LARGE_ITEMS, 1000)
+    texts, vectors = _embedded(subject, items)
+    things = PhraseBook(load_glossary()).things
+    return [
+        *_searched(subject, "large", texts, vectors, items=items, shares=shares),
+        *crowded("large", subject.model, things, texts[:items], vectors[:items]),
+    ]
 
 
-def _searched(subject: Subject, group: str, items: int, shares: Mapping[str, float]) -> list[Row]:
-    queries = subject.count(QUERIES, 20)
-    texts = phrases(items + queries)
-    vectors = subject.model.embed(texts)
+def _embedded(subject: Subject, items: int) -> tuple[list[str], NDArray[np.float32]]:
+    """Items and after them queries."""
+    texts = phrases(items + subject.count(QUERIES, 20))
+    return texts, subject.model.embed(texts)
+
+
+def _searched(
+    subject: Subject,
+    group: str,
+    texts: Sequence[str],
+    vectors: NDArray[np.float32],
+    *,
+    items: int,
+    shares: Mapping[str, float],
+) -> list[Row]:
     ranks = np.random.default_rng(31).permutation(items)  # what filters go by says nothing about the content
     with tempfile.TemporaryDirectory(prefix="chiasm-bench-") as name:
         settings = Settings()
