@@ -1,5 +1,6 @@
 """The real ``openai`` package against a whole server."""
 
+import asyncio
 import io
 import os
 import random
@@ -92,6 +93,53 @@ def test_a_vector_store_from_beginning_to_end(api):
     assert api.vector_stores.update(store.id, name="renamed").name == "renamed"
     assert "renamed" in [one.name for one in api.vector_stores.list()]
     assert api.vector_stores.delete(store.id).deleted
+
+
+def test_a_file_in_a_store_is_read_and_relabelled(api):
+    store = api.vector_stores.create(name="read")
+    entry = api.vector_stores.files.upload_and_poll(
+        vector_store_id=store.id, file=("note.txt", b"the red key lies under the blue pot")
+    )
+    assert entry.status == "completed"
+    (said,) = api.vector_stores.files.content(entry.id, vector_store_id=store.id)
+    assert (said.type, said.text) == ("text", "the red key lies under the blue pot")
+    changed = api.vector_stores.files.update(entry.id, vector_store_id=store.id, attributes={"kind": "note"})
+    assert changed.attributes == {"kind": "note"}
+    with pytest.raises(openai.NotFoundError):
+        list(api.vector_stores.files.content("file-none", vector_store_id=store.id))
+
+
+def test_files_are_uploaded_together(api):
+    store = api.vector_stores.create(name="together")
+    files = [(f"{colour}.png", picture(colour)) for colour in ("red", "green", "blue")]
+    batch = api.vector_stores.file_batches.upload_and_poll(vector_store_id=store.id, files=files)
+    assert (batch.status, batch.file_counts.completed) == ("completed", 3)
+    found = next(
+        iter(api.vector_stores.search(store.id, query="green", ranking_options={"score_threshold": 0}))
+    )
+    assert found.filename == "green.png"
+
+
+def test_the_asynchronous_client(server):
+    async def talk() -> tuple[list[float], list[str], int]:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as api:
+            answers = await asyncio.gather(
+                *(api.embeddings.create(model="colours", input=word) for word in ("red", "red", "blue"))
+            )
+            store = await api.vector_stores.create(name="async")
+            kept = await api.files.create(file=("red.png", picture("red")), purpose="user_data")
+            await api.vector_stores.files.create_and_poll(kept.id, vector_store_id=store.id)
+            found = [
+                hit.file_id
+                async for hit in api.vector_stores.search(
+                    store.id, query="red", ranking_options={"score_threshold": 0}
+                )
+            ]
+            return [float(a.data[0].embedding[0]) for a in answers], found, found.index(kept.id)
+
+    firsts, found, place = asyncio.run(talk())
+    assert firsts[0] == firsts[1] != firsts[2]
+    assert (len(found), place) == (1, 0)
 
 
 def test_many_files_at_once(api):

@@ -82,6 +82,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", f"{_STORE}/files"): Operation(tag="Vector stores", query=stores.EntriesCursor),
     ("POST", f"{_STORE}/files"): Operation(tag="Vector stores", body=stores.AttachBody, parts=("file",)),
     ("GET", f"{_STORE}/files/<file_id>"): Operation(tag="Vector stores"),
+    ("GET", f"{_STORE}/files/<file_id>/content"): Operation(tag="Vector stores"),
     ("POST", f"{_STORE}/files/<file_id>"): Operation(tag="Vector stores", body=stores.AttributesBody),
     ("DELETE", f"{_STORE}/files/<file_id>"): Operation(tag="Vector stores"),
     ("POST", f"{_STORE}/folders"): Operation(tag="Vector stores", body=stores.FolderBody, status=202),

@@ -11,7 +11,7 @@ from chiasm.library import Hit, NewItem, PutItem, StoreInfo
 from chiasm.library.items import Existing
 from chiasm.modality import Item
 from chiasm.preprocess import PreparedItem
-from chiasm.stores.records import Attribute, EntryRecord, FileRecord, Page
+from chiasm.stores.records import Attribute, EntryRecord, FileRecord, Page, SegmentRecord
 
 
 class ItemPreprocessor(Protocol):
@@ -46,6 +46,7 @@ class LibraryApi(Protocol):
     def add_files(self, store: str, file_ids: Sequence[str]) -> Sequence[EntryRecord]: ...
     def entry(self, store: str, file_id: str) -> EntryRecord: ...
     def entries_of(self, store: str, file_ids: Sequence[str]) -> Sequence[EntryRecord]: ...
+    def segments(self, store: str, file_id: str) -> Sequence[SegmentRecord]: ...
     def list_files(self, store: str, **cursor: Any) -> Page[EntryRecord]: ...
     def set_attributes(
         self, store: str, file_id: str, attributes: Mapping[str, Attribute]

@@ -38,6 +38,7 @@ NEEDS: Mapping[str, Need] = {
     "entries.attach_file": "write",
     "entries.list_entries": "read",
     "entries.get_entry": "read",
+    "entries.entry_content": "read",
     "entries.update_entry": "write",
     "entries.remove_entry": "write",
     "entries.index_folder": "admin",  # it can name any file of the machine

@@ -53,6 +53,31 @@ def get_entry(store_id: str, file_id: str) -> Response:
     return reply(entry_object(context().library.entry(store_id, file_id)))
 
 
+@blueprint.get("/files/<file_id>/content")
+def entry_content(store_id: str, file_id: str) -> Response:
+    """The texts that a file is found by, in its order: passages, and words that were read or heard."""
+    library = context().library
+    library.entry(store_id, file_id)
+    texts = [
+        {
+            "type": "text",
+            "text": segment.snippet,
+            "media": {
+                "modality": segment.modality,
+                "start": segment.start,
+                "end": segment.end,
+                "page": segment.page,
+                "box": segment.box,
+            },
+        }
+        for segment in library.segments(store_id, file_id)
+        if segment.snippet
+    ]
+    return reply(
+        {"object": "vector_store.file_content.page", "data": texts, "has_more": False, "next_page": None}
+    )
+
+
 @blueprint.post("/files/<file_id>")
 def update_entry(store_id: str, file_id: str) -> Response:
     """Replace a file's attributes in this store."""
