@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from chiasm import checkpoints
 from chiasm.errors import ChiasmError, DeadlineExceeded, InvalidInput, SettingsError
 from chiasm.media.part import item_of_value
+from chiasm.models.mini.model import ChiasmMini
 from chiasm.models.mini.optimise import optimise_for_inference
 from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor
@@ -177,7 +178,8 @@ def load(source: str | Path | None = None, *, device: str = "auto") -> Model:
     """Load a model.
 
     Args:
-        source: nothing or ``"chiasm-mini"`` for the model inside this package, or a checkpoint folder.
+        source: nothing or ``"chiasm-mini"`` for the model inside this package, or a folder: of ours, or
+            a BERT, RoBERTa, ViT, CLIP, Chinese-CLIP or SigLIP as model hubs hold them.
         device: ``auto`` (an NVIDIA GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
@@ -186,7 +188,8 @@ def load(source: str | Path | None = None, *, device: str = "auto") -> Model:
     """
     place = pick_device(device)
     model, description = checkpoints.load(checkpoints.resolve(source), place)
-    optimise_for_inference(model)
+    if isinstance(model, ChiasmMini):
+        optimise_for_inference(model)
     return Model(model, description, Preprocessor(description, recogniser_of(description)))
 
 

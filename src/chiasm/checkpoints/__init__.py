@@ -2,7 +2,7 @@
 
 from chiasm.checkpoints.annotate import annotate
 from chiasm.checkpoints.layout import resolve
-from chiasm.checkpoints.load import Loaded, load
+from chiasm.checkpoints.load import Loaded, load, load_mini
 from chiasm.checkpoints.save import save
 
-__all__ = ["Loaded", "annotate", "load", "resolve", "save"]
+__all__ = ["Loaded", "annotate", "load", "load_mini", "resolve", "save"]

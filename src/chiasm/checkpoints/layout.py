@@ -137,18 +137,27 @@ def revision_of(files: Mapping[str, str], model: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
 
 
+def read_any_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        CheckpointError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path.name}: expected JSON, got: {error}", f"{path.name}：应为 JSON：{error}", param=path.name
+        ) from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON table.
 
     Raises:
         CheckpointError: anything else.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path.name}: expected JSON, got: {error}", f"{path.name}：应为 JSON：{error}", param=path.name
-        ) from error
+    value = read_any_json(path)
     if not isinstance(value, dict):
         raise CheckpointError(
             f"{path.name}: expected a table, got {type(value).__name__}",

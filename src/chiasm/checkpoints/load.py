@@ -8,6 +8,7 @@ import torch
 
 from chiasm.checkpoints import layout
 from chiasm.checkpoints.fit import check_fit
+from chiasm.checkpoints.published import Published, is_published, load_published
 from chiasm.checkpoints.storage import read_weights
 from chiasm.errors import CheckpointError
 from chiasm.models.mini.config import MiniConfig
@@ -25,16 +26,23 @@ _LARGEST_DEPTH = 256
 class Loaded(NamedTuple):
     """What a folder holds. The model is in evaluation mode, as it was trained, in float32."""
 
-    model: ChiasmMini
+    model: ChiasmMini | Published
     description: ModelDescription
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Loaded:
-    """Verify and read a folder of :func:`~chiasm.checkpoints.save.save`.
+    """Verify and read a folder of :func:`~chiasm.checkpoints.save.save`, or one in the layout of model hubs.
 
     Raises:
         CheckpointError: naming the file or tensor that is missing, changed, or does not fit.
     """
+    if is_published(layout.read_json(folder / layout.MANIFEST)):
+        return Loaded(*load_published(folder, device))
+    return Loaded(*load_mini(folder, device))
+
+
+def load_mini(folder: Path, device: torch.device | str = "cpu") -> tuple[ChiasmMini, ModelDescription]:
+    """A folder of :func:`~chiasm.checkpoints.save.save`; raises as :func:`load` does."""
     manifest = layout.read_manifest(folder)
     files: dict[str, Any] = manifest["files"]
     layout.verify(folder, files)
@@ -60,7 +68,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Loaded:
     )
     if described.lexicon:
         model.listener = _listener(described, _table(folder, files, layout.HEARING))
-    return Loaded(model, described)
+    return model, described
 
 
 def _listener(description: ModelDescription, constants: dict[str, Any]) -> LexiconListener:

@@ -77,7 +77,7 @@ def read_weights(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
     try:
         with safe_open(path, framework="pt") as file:
-            _compare_names(expected, set(file.keys()))
+            compare_names(expected, set(file.keys()))
             for name, value in wanted.items():
                 rows = _rows(value) if is_quantised(value) else value
                 tensor = _checked(name, file.get_tensor(name), rows)
@@ -97,7 +97,8 @@ def read_weights(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _compare_names(expected: set[str], found: set[str]) -> None:
+def compare_names(expected: set[str], found: set[str]) -> None:
+    """Raises CheckpointError, naming tensors that are missing or too many."""
     missing, extra = sorted(expected - found), sorted(found - expected)
     if missing:
         raise CheckpointError(

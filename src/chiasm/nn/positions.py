@@ -1,6 +1,7 @@
 """Position embeddings of grids and their interpolation to other grids."""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,9 +9,14 @@ from torch import Tensor
 
 
 def interpolate_grid(
-    position_pd: Tensor, old: tuple[int, int], new: tuple[int, int], *, align_corners: bool = False
+    position_pd: Tensor,
+    old: tuple[int, int],
+    new: tuple[int, int],
+    *,
+    align_corners: bool = False,
+    mode: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> Tensor:
-    """Learnt positions of an ``old`` (rows, columns) grid, bilinearly resized to a ``new`` one.
+    """Learnt positions of an ``old`` (rows, columns) grid, resized to a ``new`` one.
 
     ``[old rows x old columns, d]`` → ``[new rows x new columns, d]``. Which corners are aligned is part of a
     published checkpoint (ViLT aligns them, timm does not): a wrong choice is silently wrong.
@@ -20,7 +26,7 @@ def interpolate_grid(
     if old == new:
         return position_pd
     grid = position_pd.T.reshape(1, -1, *old)
-    resized = F.interpolate(grid, size=new, mode="bilinear", align_corners=align_corners)
+    resized = F.interpolate(grid, size=new, mode=mode, align_corners=align_corners)
     return resized.reshape(position_pd.shape[1], -1).T
 
 

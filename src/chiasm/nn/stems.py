@@ -8,9 +8,9 @@ from torch import Tensor, nn
 class PatchStem(nn.Module):
     """Non-overlapping patches, each mapped linearly (Dosovitskiy et al. 2021, eq. 1)."""
 
-    def __init__(self, channels: int, patch: int, width: int) -> None:
+    def __init__(self, channels: int, patch: int, width: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.project = nn.Conv2d(channels, width, patch, stride=patch)
+        self.project = nn.Conv2d(channels, width, patch, stride=patch, bias=bias)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """``[b, c, h, w]`` → ``[b, (h/patch)(w/patch), width]``, row by row."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from chiasm.errors import CheckpointError
 
-Fit = Literal["crop", "pad", "squash"]
+Fit = Literal["crop", "pad", "squash", "shortest"]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 
@@ -56,7 +56,9 @@ class ImagePreprocess(Config):
 
     Attributes:
         side: pixels.
-        fit: ``crop`` the middle square, ``pad`` with ``background`` to a square, or ``squash`` to a square.
+        fit: ``crop`` the middle square, ``pad`` with ``background`` to a square, ``squash`` to a square, or
+            bring the ``shortest`` side to ``resize`` whole pixels and cut out the middle, as CLIP does.
+        resize: pixels of the shorter side before the middle is cut out; 0 is ``side``.
         trim: cut a border of one uniform colour away first (drawings, icons, scans; photographs have none).
         filter: resampling filter; always antialiased.
         background: RGB of the padding.
@@ -67,9 +69,12 @@ class ImagePreprocess(Config):
     trim: bool = True
     filter: Filter = "bicubic"
     background: tuple[int, int, int] = (255, 255, 255)
+    resize: int = 0
 
     def __post_init__(self) -> None:
         _within("ImagePreprocess.side", self.side, 8, 4096)
+        if self.resize:
+            _within("ImagePreprocess.resize", self.resize, self.side, 8192)
         for channel in self.background:
             _within("ImagePreprocess.background", channel, 0, 255)
 

@@ -36,8 +36,18 @@ class ImagePreprocessor:
         picture = Pillow.fromarray(np.ascontiguousarray(pixels))
         if self.config.fit == "pad" and height != width:
             return np.asarray(self._padded(picture))
+        if self.config.fit == "shortest":
+            return np.asarray(self._cut(picture))
         box = _middle_square(width, height) if self.config.fit == "crop" else None
         return np.asarray(picture.resize((side, side), self._filter, box=box))
+
+    def _cut(self, picture: Pillow.Image) -> Pillow.Image:
+        side, short = self.config.side, self.config.resize or self.config.side
+        scale = short / min(picture.size)
+        width, height = (short if n == min(picture.size) else int(n * scale) for n in picture.size)
+        left, top = (width - side) // 2, (height - side) // 2
+        resized = picture.resize((width, height), self._filter)
+        return resized.crop((left, top, left + side, top + side))
 
     def _padded(self, picture: Pillow.Image) -> Pillow.Image:
         side = self.config.side

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from chiasm.checkpoints import layout, load
+from chiasm.checkpoints import layout, load_mini
 from chiasm.errors import CheckpointError
 from chiasm.models.mini.model import ChiasmMini
 from chiasm.training.backbones import load_minilm
@@ -43,7 +43,7 @@ def begin_from(checkpoint: Path, corpus: Corpus, runs: Path) -> None:
     Raises:
         CheckpointError: the folder is no such checkpoint.
     """
-    model = load(checkpoint).model
+    model, _ = load_mini(checkpoint)
     bert, english = load_minilm()
     words, _, _ = corpus.words(english)
     written = (checkpoint / layout.WORDS).read_text(encoding="utf-8").split()

@@ -38,7 +38,7 @@ class Subject:
 
 def load_subject(source: str | None, *, quick: bool = False) -> Subject:
     """The model on the CPU, with its module at hand for bare loops."""
-    module, description = checkpoints.load(checkpoints.resolve(source), "cpu")
+    module, description = checkpoints.load_mini(checkpoints.resolve(source), "cpu")
     optimise_for_inference(module)
     model = Model(module, description, Preprocessor(description, recogniser_of(description)))
     return Subject(source=source, model=model, module=module, quick=quick)

@@ -1,0 +1,235 @@
+"""Folders as model hubs hold them (the Hugging Face layout) → a model and its description."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from chiasm.checkpoints import layout, shapes
+from chiasm.checkpoints.foreign import read_image_numbers, read_state, read_tokenizer
+from chiasm.checkpoints.storage import compare_names
+from chiasm.errors import CheckpointError
+from chiasm.modality import Modality
+from chiasm.models.bert.import_weights import convert as convert_bert
+from chiasm.models.bert.sentence import SentenceEncoder, SentencePooling
+from chiasm.models.clip.import_weights import convert as convert_clip
+from chiasm.models.clip.model import Clip
+from chiasm.models.vit.encoder import PictureEncoder
+from chiasm.models.vit.import_weights import convert as convert_vit
+from chiasm.preprocess import ModelDescription, PreprocessConfig
+from chiasm.preprocess.config import TextPreprocess
+
+POOLINGS: Mapping[str, SentencePooling] = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+}
+Published = SentenceEncoder | PictureEncoder | Clip
+PICTURES = (Modality.IMAGE, Modality.VIDEO)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What a family makes of a folder: an empty module, where its tensors are, and what prepares for it."""
+
+    module: Published
+    state: Mapping[str, Tensor]
+    dimensions: int
+    modalities: tuple[Modality, ...]
+    preprocess: PreprocessConfig
+    tokenizer: bytes = b""
+    vocabulary: int = 0
+
+
+def is_published(manifest: Mapping[str, Any]) -> bool:
+    """Whether a ``config.json`` is of this layout."""
+    return "model_type" in manifest
+
+
+def load_published(folder: Path, device: torch.device | str) -> tuple[Published, ModelDescription]:
+    """Read a folder with ``config.json``, weights, tokenizer and preprocessing of a family that we know.
+
+    Raises:
+        CheckpointError: an unknown family, unknown or impossible values, tensors that are missing, too many
+            or of another shape, a tokenizer that does not fit.
+    """
+    config = layout.read_json(folder / layout.MANIFEST)
+    kind = config["model_type"]
+    if kind not in FAMILIES:
+        raise CheckpointError(
+            f"config.json: model_type: expected one of {sorted(FAMILIES)}, got {kind!r}",
+            f"config.json：model_type 应为 {sorted(FAMILIES)} 之一，实际为 {kind!r}",
+            param="model_type",
+        )
+    with torch.device("meta"):
+        plan = FAMILIES[kind](folder, config)
+    _check_tokenizer(plan)
+    module = _filled(plan).to(device).eval().requires_grad_(False)
+    scale = module.logit_scale.exp().item() if isinstance(module, Clip) else 1.0
+    return module, ModelDescription(
+        name=folder.resolve().name,
+        revision=_revision(folder),
+        dimensions=plan.dimensions,
+        modalities=plan.modalities,
+        context_length=plan.preprocess.text.max_tokens,
+        capabilities=("embed", "classify"),
+        licence=_licence(folder),
+        backend=f"torch-{torch.device(device).type}-float32",
+        logit_scale=scale,
+        preprocess=plan.preprocess,
+        tokenizer=plan.tokenizer,
+    )
+
+
+def _filled(plan: _Plan) -> Published:
+    like = plan.module.state_dict()
+    compare_names(set(like), set(plan.state))
+    for name, tensor in plan.state.items():
+        if tensor.shape != like[name].shape:
+            raise CheckpointError(
+                f"{name}: expected {list(like[name].shape)}, got {list(tensor.shape)}",
+                f"{name}：形状应为 {list(like[name].shape)}，实际为 {list(tensor.shape)}",
+                param=name,
+            )
+    plan.module.load_state_dict(dict(plan.state), assign=True)
+    return plan.module
+
+
+def _sentences(folder: Path, config: Mapping[str, Any]) -> _Plan:
+    table = shapes.Table(config)
+    # RoBERTa counts positions from behind the number of its padding token: the first are never used
+    unused = 0 if config["model_type"] == "bert" else table.number("pad_token_id", 1) + 1
+    shape = shapes.bert_config(table, unused_positions=unused)
+    tokenizer, most = read_tokenizer(folder, shape.positions)
+    module = SentenceEncoder(shape, _pooling(folder, shape.width))
+    state = {f"bert.{name}": tensor for name, tensor in convert_bert(read_state(folder), unused).items()}
+    return _Plan(
+        module=module,
+        state=state,
+        dimensions=shape.width,
+        modalities=(Modality.TEXT,),
+        preprocess=PreprocessConfig(text=TextPreprocess(max_tokens=most)),
+        tokenizer=tokenizer,
+        vocabulary=shape.vocabulary,
+    )
+
+
+def _pictures(folder: Path, config: Mapping[str, Any]) -> _Plan:
+    numbers = read_image_numbers(folder)
+    shape = shapes.vit_config(shapes.Table(config), numbers.mean, numbers.std)
+    state = {f"vit.{name}": tensor for name, tensor in convert_vit(read_state(folder)).items()}
+    return _Plan(
+        module=PictureEncoder(shape),
+        state=state,
+        dimensions=shape.width,
+        modalities=PICTURES,
+        preprocess=PreprocessConfig(image=numbers.preprocess),
+    )
+
+
+def _pairs(folder: Path, config: Mapping[str, Any]) -> _Plan:
+    numbers = read_image_numbers(folder)
+    shape = shapes.clip_config(shapes.Table(config), config["model_type"], numbers.mean, numbers.std)
+    tokenizer, most = read_tokenizer(folder, shape.text.positions)
+    return _Plan(
+        module=Clip(shape),
+        state=convert_clip(read_state(folder)),
+        dimensions=shape.dim,
+        modalities=(Modality.TEXT, *PICTURES),
+        preprocess=PreprocessConfig(text=TextPreprocess(max_tokens=most), image=numbers.preprocess),
+        tokenizer=tokenizer,
+        vocabulary=shape.text.vocabulary,
+    )
+
+
+FAMILIES = {
+    "bert": _sentences,
+    "roberta": _sentences,
+    "xlm-roberta": _sentences,
+    "vit": _pictures,
+    "clip": _pairs,
+    "chinese_clip": _pairs,
+    "siglip": _pairs,
+}
+
+
+def _pooling(folder: Path, width: int) -> SentencePooling:
+    """Of sentence-transformers' modules; the mean without them."""
+    path = folder / "1_Pooling" / "config.json"
+    if (folder / "modules.json").is_file():
+        modules = [
+            str(module.get("type", "")).rsplit(".", 1)[-1] for module in _list(folder / "modules.json")
+        ]
+        extra = set(modules) - {"Transformer", "Pooling", "Normalize"}
+        if extra:
+            raise CheckpointError(
+                f"modules.json: expected Transformer, Pooling and Normalize, got {sorted(extra)} too",
+                f"modules.json：只支持 Transformer、Pooling 与 Normalize，另有 {sorted(extra)}",
+                param="modules.json",
+            )
+    if not path.is_file():
+        return "mean"
+    found = layout.read_json(path)
+    wanted = {name for name, value in found.items() if name.startswith("pooling_mode_") and value is True}
+    if not wanted and found.get("pooling_mode") in POOLINGS.values():
+        return cast(SentencePooling, found["pooling_mode"])
+    if (
+        len(wanted) != 1
+        or not wanted <= POOLINGS.keys()
+        or found.get("word_embedding_dimension", width) != width
+    ):
+        raise CheckpointError(
+            f"1_Pooling: expected one of {sorted(POOLINGS)} at {width} dimensions, got {found}",
+            f"1_Pooling：应为 {sorted(POOLINGS)} 之一、{width} 维，实际为 {found}",
+            param="1_Pooling",
+        )
+    return POOLINGS[wanted.pop()]
+
+
+def _list(path: Path) -> Sequence[Mapping[str, Any]]:
+    found = layout.read_any_json(path)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise CheckpointError(
+            f"{path.name}: expected a list of tables", f"{path.name}：应为表的列表", param=path.name
+        )
+    return found
+
+
+def _check_tokenizer(plan: _Plan) -> None:
+    if not plan.tokenizer:
+        return
+    from tokenizers import Tokenizer  # noqa: PLC0415
+
+    largest = max(Tokenizer.from_buffer(plan.tokenizer).get_vocab(with_added_tokens=True).values(), default=0)
+    if largest >= plan.vocabulary:
+        raise CheckpointError(
+            f"tokenizer: expected ids below {plan.vocabulary}, got {largest}: it is another model's",
+            f"分词器的编号应小于模型词表大小 {plan.vocabulary}，实际有 {largest}：它属于别的模型",
+            param="tokenizer.json",
+        )
+
+
+def _revision(folder: Path) -> str:
+    """16 hex digits over every file that can change a vector."""
+    digests = [
+        (path.relative_to(folder).as_posix(), layout.digest_of(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in {".json", ".safetensors", ".bin", ".txt", ".model"}
+    ]
+    return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
+
+
+def _licence(folder: Path) -> str:
+    """As the model card's header says; nothing without one."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return ""
+    with card.open(encoding="utf-8", errors="replace") as text:
+        head = text.read(8192)
+    found = re.search(r"\A---\n(?:.*\n)*?licen[sc]e:[ \t]*[\"']?([\w.+-]+)", head)
+    return found.group(1) if found else ""

@@ -1,0 +1,113 @@
+"""CLIP (Radford et al. 2021): pictures and texts as unit vectors of one space.
+
+Chinese-CLIP (Yang et al. 2022) reads with a BERT; SigLIP (Zhai et al. 2023) pools both sides differently.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chiasm.modality import Modality
+from chiasm.models.batching import Encoders, embed_parts, mean_of_frames, pad_ids, stack_pixels
+from chiasm.models.bert.config import BertConfig
+from chiasm.models.bert.model import Bert
+from chiasm.models.clip.config import ClipConfig, TextConfig
+from chiasm.models.vit.model import Vit
+from chiasm.nn.blocks import BlockConfig, Encoder
+from chiasm.nn.stems import TokenStem
+from chiasm.preprocess.prepared import PreparedItem, PreparedPart
+
+
+class TextTower(nn.Module):
+    """Tokens → one vector: the state of the last token."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.stem = TokenStem(c.vocabulary, c.positions, c.width)
+        block = BlockConfig(
+            width=c.width, heads=c.heads, hidden=c.hidden, activation=c.activation, epsilon=c.epsilon
+        )
+        self.encoder = Encoder(block, c.depth)
+
+    def forward(self, ids_bt: Tensor, mask_bt: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors ``[b, width]`` and states ``[b, t, width]``; ``mask`` is True at real tokens."""
+        b, t = ids_bt.shape
+        if self.config.padded:
+            # these looked at their padding when they were trained, and end with it
+            fill = self.config.positions - t
+            ids_bt = F.pad(
+                ids_bt.masked_fill(~mask_bt, self.config.padding), (0, fill), value=self.config.padding
+            )
+            states = self.encoder(self.stem(ids_bt))
+            return states[:, -1], states[:, :t]
+        mask = mask_bt[:, None, None, :]
+        if self.config.causal:
+            mask = mask & torch.ones((t, t), dtype=torch.bool, device=ids_bt.device).tril()
+        states = self.encoder(self.stem(ids_bt), mask)
+        last = mask_bt.sum(dim=1) - 1
+        return states[torch.arange(b, device=ids_bt.device), last], states
+
+
+class BertTower(nn.Module):
+    """BERT as a text tower: its [CLS] token is the vector."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.bert = Bert(config)
+
+    def forward(self, ids_bt: Tensor, mask_bt: Tensor) -> tuple[Tensor, Tensor]:
+        """As :class:`TextTower`."""
+        states = self.bert(ids_bt, mask_bt)
+        return states[:, 0], states
+
+
+class Clip(nn.Module):
+    """Both towers; ``embed`` is the ability that tasks ask for."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.image = Vit(c.vision)
+        self.text = TextTower(c.text) if isinstance(c.text, TextConfig) else BertTower(c.text)
+        self.image_projection = (
+            nn.Linear(c.vision.width, c.dim, bias=False) if c.image_projection else nn.Identity()
+        )
+        self.text_projection = nn.Linear(c.text.width, c.dim, bias=c.text_bias)
+        self.logit_scale = nn.Parameter(torch.zeros(()))
+        """ln of the factor on a cosine."""
+        self.encoders: Encoders = {
+            Modality.TEXT: self._texts,
+            Modality.IMAGE: self._pictures,
+            Modality.VIDEO: self._clips,
+        }
+
+    def encode_image(self, pixels_bhwc: Tensor) -> Tensor:
+        """Vectors ``[b, dim]`` of uint8 pictures ``[b, h, w, 3]``."""
+        vectors: Tensor = self.image_projection(self.image(pixels_bhwc)[0])
+        return vectors
+
+    def encode_text(self, ids_bt: Tensor, mask_bt: Tensor) -> Tensor:
+        """Vectors ``[b, dim]`` of token ids; ``mask`` is True at real tokens."""
+        vectors: Tensor = self.text_projection(self.text(ids_bt, mask_bt)[0])
+        return vectors
+
+    def embed(self, items: Sequence[PreparedItem]) -> Tensor:
+        """Unit vectors ``[n, dim]``; a clip is the mean of its frames, a mixed item that of its parts."""
+        return embed_parts(self, items, self.encoders, self.config.dim)
+
+    def _texts(self, parts: Sequence[PreparedPart]) -> Tensor:
+        return self.encode_text(*pad_ids(parts, self.logit_scale.device))
+
+    def _pictures(self, parts: Sequence[PreparedPart]) -> Tensor:
+        return self._encode(stack_pixels(parts))
+
+    def _clips(self, parts: Sequence[PreparedPart]) -> Tensor:
+        return mean_of_frames(parts, self._encode)
+
+    def _encode(self, pixels_bhwc: Tensor) -> Tensor:
+        return self.encode_image(pixels_bhwc.to(self.logit_scale.device))
