@@ -231,5 +231,5 @@ def test_a_device_that_is_not_here_is_refused(tiny_checkpoint: Path, device: str
 
 
 def test_a_model_that_is_not_here_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="expected 'chiasm-mini' or the path of a checkpoint folder"):
+    with pytest.raises(CheckpointError, match="expected 'chiasm-mini', hf:OWNER/NAME"):
         chiasm.load("no-such-model")

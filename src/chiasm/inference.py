@@ -9,6 +9,7 @@ from typing import TypeGuard
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from chiasm import checkpoints
 from chiasm.errors import ChiasmError, DeadlineExceeded, InvalidInput, SettingsError
@@ -16,6 +17,8 @@ from chiasm.media.part import item_of_value
 from chiasm.models.mini.model import ChiasmMini
 from chiasm.models.mini.optimise import optimise_for_inference
 from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.models.vit.model import Vit
+from chiasm.nn.packed import pack
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor
 from chiasm.settings import Limits
 from chiasm.tasks import Embeds, classify, embed
@@ -188,9 +191,19 @@ def load(source: str | Path | None = None, *, device: str = "auto") -> Model:
     """
     place = pick_device(device)
     model, description = checkpoints.load(checkpoints.resolve(source), place)
+    optimise(model)
+    return Model(model, description, Preprocessor(description, recogniser_of(description)))
+
+
+def optimise(model: nn.Module) -> None:
+    """Make a loaded model faster in place; it can be neither trained nor saved afterwards."""
     if isinstance(model, ChiasmMini):
         optimise_for_inference(model)
-    return Model(model, description, Preprocessor(description, recogniser_of(description)))
+        return
+    for module in model.modules():
+        if isinstance(module, Vit):
+            module.fold_pixels()
+    pack(model)
 
 
 def pick_device(name: str) -> torch.device:

@@ -56,7 +56,7 @@ class ModelSettings:
     """Which model answers, and where."""
 
     source: str = field(
-        default="chiasm-mini", metadata={"help": "embedded model's name or a checkpoint folder"}
+        default="chiasm-mini", metadata={"help": "name of a model (chiasm-mini, hf:OWNER/NAME) or a folder"}
     )
     device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
     threads: int = field(default=0, metadata={"help": "CPU threads of the engine; 0 means all cores"})

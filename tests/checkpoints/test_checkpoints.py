@@ -269,7 +269,7 @@ def test_saving_over_an_older_checkpoint_leaves_nothing_of_it(tmp_path: Path) ->
 
 def test_sources_are_the_embedded_model_or_a_folder(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert resolve(tiny_checkpoint) == resolve(str(tiny_checkpoint)) == tiny_checkpoint
-    for source in ("hf:someone/model", str(tmp_path)):
+    for source in ("someone/model", str(tmp_path)):
         with pytest.raises(CheckpointError, match="chiasm-mini") as caught:
             resolve(source)
         assert caught.value.param == "model.source"

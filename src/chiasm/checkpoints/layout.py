@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chiasm.checkpoints.hub import is_hub_source, located, parse_source
 from chiasm.errors import CheckpointError
 
 MANIFEST = "config.json"
@@ -36,11 +37,14 @@ def resolve(source: str | Path | None) -> Path:
     """The folder of a checkpoint.
 
     Args:
-        source: nothing or ``"chiasm-mini"`` for the model inside this package, or the path of a folder.
+        source: nothing or ``"chiasm-mini"`` for the model inside this package, ``hf:`` or ``modelscope:`` and
+            the name of a model that was pulled, or the path of a folder.
 
     Raises:
-        CheckpointError: neither of them.
+        CheckpointError: none of them.
     """
+    if isinstance(source, str) and is_hub_source(source):
+        return located(parse_source(source))
     if source is None or source == ARCHITECTURE:
         folder = EMBEDDED / ARCHITECTURE
         if not (folder / MANIFEST).is_file():
@@ -60,14 +64,14 @@ def resolve(source: str | Path | None) -> Path:
     folder = Path(source).expanduser()
     if (folder / MANIFEST).is_file():
         return folder
-    what, what_zh = "neither", "两者都不是"
+    what, what_zh = "none of them", "都不是"
     if folder.is_dir():
         what, what_zh = f"a folder without {MANIFEST}", f"该目录缺少 {MANIFEST}"
     raise CheckpointError(
-        f"expected {ARCHITECTURE!r} or the path of a checkpoint folder, got {str(source)!r}, which is {what} "
-        "(names on model hubs are not supported yet)",
-        f"应为 {ARCHITECTURE!r} 或检查点目录的路径，实际为 {str(source)!r}：{what_zh}"
-        "（暂不支持模型社区上的名称）",
+        f"expected {ARCHITECTURE!r}, hf:OWNER/NAME, modelscope:OWNER/NAME or the path of a folder, "
+        f"got {str(source)!r}, which is {what}",
+        f"应为 {ARCHITECTURE!r}、hf:所有者/名称、modelscope:所有者/名称或检查点目录的路径，"
+        f"实际为 {str(source)!r}：{what_zh}",
         param="model.source",
     )
 

@@ -18,6 +18,7 @@ from chiasm.cli.index import index
 from chiasm.cli.jobs import jobs
 from chiasm.cli.keys import keys_app
 from chiasm.cli.models import models
+from chiasm.cli.pull import pull
 from chiasm.cli.search import search
 from chiasm.cli.serve import serve
 from chiasm.cli.train import train
@@ -38,6 +39,7 @@ app.command("watch")(watch)
 app.command("search")(search)
 app.command("embed")(embed)
 app.command("models")(models)
+app.command("pull")(pull)
 app.command("eval")(evaluate)
 app.command("bench")(bench)
 app.command("train")(train)

@@ -20,7 +20,11 @@ DataDir = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="Embedded model's name or a checkpoint folder.", show_default="chiasm-mini"),
+    typer.Option(
+        "--model",
+        help="Name of a model (chiasm-mini, hf:OWNER/NAME) or a folder.",
+        show_default="chiasm-mini",
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", show_default="auto")

@@ -12,6 +12,7 @@ For a query q and keys k_i with values v_i:
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -100,6 +101,7 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(context_width or width, width)
         self.value = nn.Linear(context_width or width, width)
         self.output = nn.Linear(width, width)
+        self.joined: nn.Module | None = None  # all three maps in one, see ``nn.packed``
         self.score_kind = score
         self.score = make_score(score, heads, width // heads)
 
@@ -109,9 +111,7 @@ class MultiHeadAttention(nn.Module):
         ``mask`` is boolean, True = may be looked at: ``[b, s]`` for padding, or broadcastable to
         ``[b, h, t, s]``. A query that may look at nothing gets the output layer's bias.
         """
-        source = x_btd if context_bsd is None else context_bsd
-        q = self._split(self.query(x_btd))
-        k, v = self._split(self.key(source)), self._split(self.value(source))
+        q, k, v = (self._split(part) for part in self._project(x_btd, context_bsd))
         if mask is not None and mask.dim() == 2:
             mask = mask[:, None, None, :]
         recorder = active_recorder()
@@ -125,6 +125,13 @@ class MultiHeadAttention(nn.Module):
         b, _, t, _ = o_bhtd.shape
         merged: Tensor = self.output(o_bhtd.transpose(1, 2).reshape(b, t, -1))
         return merged
+
+    def _project(self, x_btd: Tensor, context_bsd: Tensor | None) -> Sequence[Tensor]:
+        if context_bsd is None and self.joined is not None:
+            parts: Sequence[Tensor] = self.joined(x_btd).chunk(3, dim=-1)
+            return parts
+        source = x_btd if context_bsd is None else context_bsd
+        return self.query(x_btd), self.key(source), self.value(source)
 
     def _split(self, x_btd: Tensor) -> Tensor:
         b, t, d = x_btd.shape

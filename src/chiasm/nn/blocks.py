@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiasm.nn.attention import MultiHeadAttention, ScoreKind
+from chiasm.nn.recorder import active_recorder
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
 
@@ -29,12 +31,15 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int, activation: Activation = "gelu") -> None:
         super().__init__()
-        self.expand = nn.Linear(width, hidden)
-        self.contract = nn.Linear(hidden, width)
-        self.activation: Activation = activation
+        self.expand: nn.Module = nn.Linear(width, hidden)
+        self.contract: nn.Module = nn.Linear(hidden, width)
+        self.activation: Activation | None = activation  # None: ``expand`` does it, see ``nn.packed``
 
     def forward(self, x_btd: Tensor) -> Tensor:
-        out: Tensor = self.contract(activate(self.expand(x_btd), self.activation))
+        hidden = self.expand(x_btd)
+        if self.activation is not None:
+            hidden = activate(hidden, self.activation)
+        out: Tensor = self.contract(hidden)
         return out
 
 
@@ -92,6 +97,23 @@ class Block(nn.Module):
         out = self.feed_forward_norm(x_btd + self.feed_forward(x_btd))
         return out
 
+    def at(self, x_btd: Tensor, places_b: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What :meth:`forward` gives at one place of each sequence, ``[b, 1, width]``, without the others.
+
+        ``mask`` is ``[b, t]``; not for blocks that look across.
+        """
+        rows = torch.arange(len(x_btd), device=x_btd.device)
+        if self.pre:
+            normed_btd = self.attention_norm(x_btd)
+            looking_bqd = normed_btd[rows, places_b].unsqueeze(1)
+            own_bqd = x_btd[rows, places_b].unsqueeze(1) + self.attention(looking_bqd, normed_btd, mask)
+            out: Tensor = own_bqd + self.feed_forward(self.feed_forward_norm(own_bqd))
+            return out
+        own_bqd = x_btd[rows, places_b].unsqueeze(1)
+        own_bqd = self.attention_norm(own_bqd + self.attention(own_bqd, x_btd, mask))
+        out = self.feed_forward_norm(own_bqd + self.feed_forward(own_bqd))
+        return out
+
 
 class Encoder(nn.Module):
     """A stack of blocks over one sequence (looking across to a second one if so configured)."""
@@ -113,3 +135,23 @@ class Encoder(nn.Module):
             x_btd = block(x_btd, mask, context_bsd, context_mask)
         out: Tensor = self.norm(x_btd)
         return out
+
+    def at(
+        self, x_btd: Tensor, places_b: Tensor, mask: Tensor | None = None, *, last_mask: Tensor | None = None
+    ) -> Tensor:
+        """What :meth:`forward` gives at one place of each sequence, ``[b, width]``: the last block need not
+        compute the others.
+
+        Args:
+            mask: of all blocks but the last. last_mask: of that one, ``[b, t]``: what the place may look at.
+        """
+        rows = torch.arange(len(x_btd), device=x_btd.device)
+        if active_recorder() is not None:  # whoever looks wants to see all of them
+            states: Tensor = self(x_btd, mask)
+            return states[rows, places_b]
+        for block in self.blocks[:-1]:
+            x_btd = block(x_btd, mask)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        out: Tensor = self.norm(last.at(x_btd, places_b, last_mask))
+        return out.squeeze(1)

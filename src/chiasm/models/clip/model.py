@@ -35,7 +35,7 @@ class TextTower(nn.Module):
 
     def forward(self, ids_bt: Tensor, mask_bt: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors ``[b, width]`` and states ``[b, t, width]``; ``mask`` is True at real tokens."""
-        b, t = ids_bt.shape
+        t = ids_bt.shape[1]
         if self.config.padded:
             # these looked at their padding when they were trained, and end with it
             fill = self.config.positions - t
@@ -44,12 +44,24 @@ class TextTower(nn.Module):
             )
             states = self.encoder(self.stem(ids_bt))
             return states[:, -1], states[:, :t]
-        mask = mask_bt[:, None, None, :]
-        if self.config.causal:
-            mask = mask & torch.ones((t, t), dtype=torch.bool, device=ids_bt.device).tril()
-        states = self.encoder(self.stem(ids_bt), mask)
-        last = mask_bt.sum(dim=1) - 1
-        return states[torch.arange(b, device=ids_bt.device), last], states
+        states = self.encoder(self.stem(ids_bt), self._mask(mask_bt))
+        rows = torch.arange(len(ids_bt), device=ids_bt.device)
+        return states[rows, mask_bt.sum(dim=1) - 1], states
+
+    def vector(self, ids_bt: Tensor, mask_bt: Tensor) -> Tensor:
+        """The vectors of :meth:`forward` alone, sooner."""
+        if self.config.padded:
+            vectors: Tensor = self(ids_bt, mask_bt)[0]
+            return vectors
+        last_b = mask_bt.sum(dim=1) - 1
+        return self.encoder.at(self.stem(ids_bt), last_b, self._mask(mask_bt), last_mask=mask_bt)
+
+    def _mask(self, mask_bt: Tensor) -> Tensor:
+        mask_bhts = mask_bt[:, None, None, :]
+        if not self.config.causal:
+            return mask_bhts
+        t = mask_bt.shape[1]
+        return mask_bhts & torch.ones((t, t), dtype=torch.bool, device=mask_bt.device).tril()
 
 
 class BertTower(nn.Module):
@@ -63,6 +75,11 @@ class BertTower(nn.Module):
         """As :class:`TextTower`."""
         states = self.bert(ids_bt, mask_bt)
         return states[:, 0], states
+
+    def vector(self, ids_bt: Tensor, mask_bt: Tensor) -> Tensor:
+        """The vectors alone."""
+        vectors: Tensor = self(ids_bt, mask_bt)[0]
+        return vectors
 
 
 class Clip(nn.Module):
@@ -88,12 +105,12 @@ class Clip(nn.Module):
 
     def encode_image(self, pixels_bhwc: Tensor) -> Tensor:
         """Vectors ``[b, dim]`` of uint8 pictures ``[b, h, w, 3]``."""
-        vectors: Tensor = self.image_projection(self.image(pixels_bhwc)[0])
+        vectors: Tensor = self.image_projection(self.image.vector(pixels_bhwc))
         return vectors
 
     def encode_text(self, ids_bt: Tensor, mask_bt: Tensor) -> Tensor:
         """Vectors ``[b, dim]`` of token ids; ``mask`` is True at real tokens."""
-        vectors: Tensor = self.text_projection(self.text(ids_bt, mask_bt)[0])
+        vectors: Tensor = self.text_projection(self.text.vector(ids_bt, mask_bt))
         return vectors
 
     def embed(self, items: Sequence[PreparedItem]) -> Tensor:

@@ -30,5 +30,5 @@ class PictureEncoder(nn.Module):
         return mean_of_frames(parts, self._encode)
 
     def _encode(self, pixels_bhwc: Tensor) -> Tensor:
-        vectors: Tensor = self.vit(pixels_bhwc.to(self.vit.position.device))[0]
+        vectors: Tensor = self.vit.vector(pixels_bhwc.to(self.vit.position.device))
         return vectors

@@ -17,6 +17,7 @@ class Vit(nn.Module):
         super().__init__()
         c = config
         self.config = c
+        self.folded = False
         self.stem = PatchStem(3, c.patch, c.width, bias=c.patch_bias)
         self.class_token = nn.Parameter(torch.zeros(c.width)) if c.class_token else None
         self.position = nn.Parameter(torch.zeros(c.grid**2 + c.class_token, c.width))
@@ -33,12 +34,7 @@ class Vit(nn.Module):
         Args:
             pixels_bhwc: uint8; other sizes than the trained one interpolate the positions.
         """
-        x_bchw = self.normalise(pixels_bhwc)
-        rows, columns = (n // self.config.patch for n in x_bchw.shape[2:])
-        x_btd = self.stem(x_bchw)
-        if self.class_token is not None:
-            x_btd = torch.cat([self.class_token.expand(len(x_btd), 1, -1), x_btd], dim=1)
-        x_btd = self.first_norm(x_btd + self.positions(rows, columns))
+        x_btd = self._embedded(pixels_bhwc)
         for block in self.encoder.blocks:
             x_btd = block(x_btd)
         if self.config.norm_last == "states":
@@ -46,9 +42,45 @@ class Vit(nn.Module):
             return self.pooled(x_btd), x_btd
         return self.encoder.norm(self.pooled(x_btd)), x_btd
 
+    def vector(self, pixels_bhwc: Tensor) -> Tensor:
+        """The vectors of :meth:`forward` alone; sooner where the class token stands for a picture."""
+        if self.config.pooling != "class":
+            pooled: Tensor = self(pixels_bhwc)[0]
+            return pooled
+        first_b = torch.zeros(len(pixels_bhwc), dtype=torch.long, device=pixels_bhwc.device)
+        return self.encoder.at(self._embedded(pixels_bhwc), first_b)
+
+    def fold_pixels(self) -> None:
+        """Make the normalisation of pixels a part of the patches' projection, in place and for inference
+        only: then it costs nothing."""
+        if self.folded:
+            return
+        project = self.stem.project
+        kind = project.weight.dtype
+        mean, std = (torch.tensor(v, dtype=torch.float64) for v in (self.config.mean, self.config.std))
+        weight = project.weight.double() / std.view(1, 3, 1, 1)
+        # counted from 128, so that neither the numbers nor the bias are large
+        bias = (weight * (128 / 255 - mean).view(1, 3, 1, 1)).sum(dim=(1, 2, 3))
+        if project.bias is not None:
+            bias = bias + project.bias.double()
+        project.weight = nn.Parameter((weight / 255).to(kind), requires_grad=False)
+        project.bias = nn.Parameter(bias.to(kind), requires_grad=False)
+        self.folded = True
+
+    def _embedded(self, pixels_bhwc: Tensor) -> Tensor:
+        x_bchw = self.normalise(pixels_bhwc)
+        rows, columns = (n // self.config.patch for n in x_bchw.shape[2:])
+        x_btd = self.stem(x_bchw)
+        if self.class_token is not None:
+            x_btd = torch.cat([self.class_token.expand(len(x_btd), 1, -1), x_btd], dim=1)
+        out: Tensor = self.first_norm(x_btd + self.positions(rows, columns))
+        return out
+
     def normalise(self, pixels_bhwc: Tensor) -> Tensor:
         """uint8 ``[b, h, w, 3]`` → ``[b, 3, h, w]`` of the type of the weights, by mean and deviation."""
         kind = self.position.dtype
+        if self.folded:
+            return (pixels_bhwc.to(kind) - 128).permute(0, 3, 1, 2)
         mean, std = (pixels_bhwc.new_tensor(v, dtype=kind) for v in (self.config.mean, self.config.std))
         return ((pixels_bhwc.to(kind) / 255 - mean) / std).permute(0, 3, 1, 2)
 

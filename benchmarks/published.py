@@ -1,0 +1,162 @@
+"""Published models in chiasm beside the same models in transformers, which serves them by default with SDPA.
+
+Random weights of the published shapes; both sides get ready inputs (pixels, token ids), have the same
+precision and threads, and take turns. Prints a table of medians; ends with 1 if a row is below 1.0.
+
+    python benchmarks/published.py [--threads 2] [--rounds 40] [--quick]
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from chiasm.checkpoints.published import convert_bert, convert_clip, convert_vit
+from chiasm.checkpoints.shapes import Table, bert_config, clip_config, vit_config
+from chiasm.evaluation.speed.subject import turns
+from chiasm.inference import optimise
+from chiasm.models.bert.sentence import SentenceEncoder
+from chiasm.models.clip.model import Clip
+from chiasm.models.vit.encoder import PictureEncoder
+
+Ours = TypeVar("Ours", bound=nn.Module)
+HALF = (0.5, 0.5, 0.5)
+BATCHES = (1, 8, 32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One way in: what runs here and there, at a batch size."""
+
+    name: str
+    ours: Callable[[], object]
+    theirs: Callable[[], object]
+    batch: int
+
+
+def main() -> int:
+    """Run all cases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--quick", action="store_true", help="few rounds, batches of one")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {given.threads} threads\n")
+    print("| what | precision | batch | chiasm, ms | transformers, ms | ratio | rounds |")
+    print("|---|---|---|---|---|---|---|")
+    ratios = []
+    with torch.inference_mode():
+        for kind in (torch.float32, torch.bfloat16):
+            for case in cases(kind, BATCHES[:1] if given.quick else BATCHES):
+                ratios.append(_compare(case, kind, 2 if given.quick else max(5, given.rounds // case.batch)))
+    return 0 if given.quick or min(ratios) >= 1 else 1
+
+
+def _compare(case: Case, kind: torch.dtype, rounds: int) -> float:
+    def ours(_: int) -> object:
+        return case.ours()
+
+    def theirs(_: int) -> object:
+        return case.theirs()
+
+    turns(ours, theirs, 1)
+    taken = turns(ours, theirs, rounds)
+    here, there = np.median(taken, axis=0) * 1000
+    ratio = float(np.median(taken[:, 1] / taken[:, 0]))
+    precision = str(kind).removeprefix("torch.")
+    row = (case.name, precision, case.batch, f"{here:.1f}", f"{there:.1f}", f"{ratio:.2f}", rounds)
+    print("| " + " | ".join(map(str, row)) + " |", flush=True)
+    return ratio
+
+
+def cases(kind: torch.dtype, batches: tuple[int, ...]) -> Iterator[Case]:
+    """CLIP ViT-B/32 on pictures and texts, ViT-B/16, MiniLM-L6."""
+    clip, clip_there = _clip(kind)
+    vit, vit_there = _vit(kind)
+    bert, bert_there = _bert(kind)
+    for batch in batches:
+        pixels = torch.randint(0, 256, (batch, 224, 224, 3), dtype=torch.uint8)
+        ready = ((pixels.float() / 255 - 0.5) / 0.5).permute(0, 3, 1, 2).contiguous().to(kind)
+        yield Case(
+            name="CLIP ViT-B/32, pictures", batch=batch,
+            ours=lambda p=pixels: clip.encode_image(p),
+            theirs=lambda p=ready: clip_there.get_image_features(pixel_values=p),
+        )  # fmt: skip
+        for tokens in (16, 77):
+            ids, mask, long = _texts(batch, tokens)
+            yield Case(
+                name=f"CLIP ViT-B/32, {tokens} tokens", batch=batch,
+                ours=lambda i=ids, m=mask: clip.encode_text(i, m),
+                theirs=lambda i=ids, m=long: clip_there.get_text_features(input_ids=i, attention_mask=m),
+            )  # fmt: skip
+        yield Case(
+            name="ViT-B/16", batch=batch,
+            ours=lambda p=pixels: vit.vit.vector(p), theirs=lambda p=ready: vit_there(pixel_values=p),
+        )  # fmt: skip
+        ids, mask, long = _texts(batch, 64)
+        yield Case(
+            name="MiniLM-L6, 64 tokens", batch=batch,
+            ours=lambda i=ids, m=mask: bert(i, m),
+            theirs=lambda i=ids, m=long: bert_there(input_ids=i, attention_mask=m),
+        )  # fmt: skip
+
+
+def _texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    mask = torch.ones((batch, tokens), dtype=torch.bool)
+    return torch.randint(5, 20_000, (batch, tokens)), mask, mask.long()
+
+
+def _clip(kind: torch.dtype) -> tuple[Clip, nn.Module]:
+    there = transformers.CLIPModel(transformers.CLIPConfig()).eval()
+    ours = Clip(clip_config(Table(_written(there)), "clip", HALF, HALF))
+    return _ready(ours, convert_clip(there.state_dict()), kind), there.to(kind)
+
+
+def _vit(kind: torch.dtype) -> tuple[PictureEncoder, nn.Module]:
+    there = transformers.ViTModel(transformers.ViTConfig(), add_pooling_layer=False).eval()
+    ours = PictureEncoder(vit_config(Table(_written(there)), HALF, HALF))
+    state = {f"vit.{name}": tensor for name, tensor in convert_vit(_published(there)).items()}
+    return _ready(ours, state, kind), there.to(kind)
+
+
+def _bert(kind: torch.dtype) -> tuple[SentenceEncoder, nn.Module]:
+    shape = transformers.BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+    )
+    there = transformers.BertModel(shape, add_pooling_layer=False).eval()
+    ours = SentenceEncoder(bert_config(Table(_written(there))))
+    state = {f"bert.{name}": tensor for name, tensor in convert_bert(there.state_dict()).items()}
+    return _ready(ours, state, kind), there.to(kind)
+
+
+def _written(model: nn.Module) -> dict:
+    return model.config.to_diff_dict()
+
+
+def _published(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors by the names that are published, which are not always those of the newest library."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return load_file(Path(folder) / "model.safetensors")
+
+
+def _ready(ours: Ours, state: dict[str, Tensor], kind: torch.dtype) -> Ours:
+    ours.load_state_dict(state)
+    ours.eval().requires_grad_(False).to(kind)
+    optimise(ours)
+    return ours
+
+
+if __name__ == "__main__":
+    sys.exit(main())
