@@ -1,11 +1,10 @@
-"""chiasm, infinity and LitServe with the same model on this machine, in turns; see ../README.md.
+"""chiasm, infinity and LitServe with the same CLIP ViT-B/32 on this machine, in turns; see ../README.md.
 
 Each peer lives in a virtual environment of its own below ``--folder``, which is made when it is not there.
 """
 
 import argparse
 import base64
-import json
 import os
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
+from clip_folder import write
 
 from chiasm.evaluation.speed.load import ENVIRONMENT, Stock
 from chiasm.evaluation.speed.server import Server
@@ -25,9 +25,8 @@ from chiasm.evaluation.speed.subject import load_subject
 from chiasm.evaluation.speed.traffic import Make, closed_loop, post
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 INFINITY = ("infinity-emb[server,torch,vision,optimum]==0.0.78", "transformers<5", "torch<2.9", "aiohttp")
-LITSERVE = ("litserve==0.2.19",)
+LITSERVE = ("litserve==0.2.19", "transformers<5", "torch<2.9", "pillow")
 TARGETS = {"infinity": {"pictures": 10.0, "texts": 2.0}, "litserve": {"pictures": 3.0, "texts": 2.0}}
 START_SECONDS = 180.0
 
@@ -43,20 +42,22 @@ def main() -> int:
     stock = Stock(load_subject(None))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chiasm-peers-")))
-        ours = stack.enter_context(Server(None, folder, environment=ENVIRONMENT))
+        model = folder / "clip"
+        write(model, [text for group in stock.groups for text in group])
+        ours = stack.enter_context(Server(str(model), folder, environment=ENVIRONMENT))
         ours.first_embedding()
-        infinity = stack.enter_context(_infinity(wanted.folder, folder))
-        litserve = stack.enter_context(_litserve(wanted.folder, folder))
+        infinity = stack.enter_context(_infinity(wanted.folder, folder, model))
+        litserve = stack.enter_context(_litserve(wanted.folder, folder, model))
         images = [base64.b64encode(data).decode() for data in stock.jpegs]
         sides: dict[str, tuple[int, dict[str, Make]]] = {
             "chiasm": (ours.port, {"pictures": stock.picture, "texts": stock.texts}),
             "infinity": (infinity, {
                 "pictures": _by_number([post("/embeddings", {
-                    "model": "wrapped", "modality": "image", "encoding_format": "base64",
+                    "model": "clip", "modality": "image", "encoding_format": "base64",
                     "input": [f"data:image/jpeg;base64,{one}"],
                 }) for one in images]),
                 "texts": _by_number([post("/embeddings", {
-                    "model": "wrapped", "modality": "text", "encoding_format": "base64", "input": group,
+                    "model": "clip", "modality": "text", "encoding_format": "base64", "input": group,
                 }) for group in stock.groups]),
             }),
             "litserve": (litserve, {
@@ -102,28 +103,11 @@ def _by_number(requests: Sequence[bytes]) -> Make:
 
 
 @contextmanager
-def _infinity(venvs: Path, folder: Path) -> Iterator[int]:
-    model = folder / "wrapped"
-    model.mkdir()
-    (model / "wrapped.py").write_text((HERE / "wrapped" / "wrapped.py").read_text())
-    names = {"AutoConfig": "WrappedConfig", "AutoModel": "WrappedModel", "AutoProcessor": "WrappedProcessor"}
-    auto = {"auto_map": {name: f"wrapped.{kind}" for name, kind in names.items()}}
-    about = {"model_type": "chiasm_wrapped", "architectures": ["WrappedModel"], "vision_config": {"any": 1}}
-    (model / "config.json").write_text(json.dumps(about | auto))
-    (model / "preprocessor_config.json").write_text(
-        json.dumps({"processor_class": "WrappedProcessor"} | auto)
-    )
-    (model / "processor_config.json").write_text(json.dumps({"processor_class": "WrappedProcessor"} | auto))
+def _infinity(venvs: Path, folder: Path, model: Path) -> Iterator[int]:
     python = _venv(venvs / "infinity", INFINITY)
-    weights = str(model / "model.safetensors")
-    code = (
-        "import sys, torch, safetensors.torch as s; "
-        "s.save_file({'nothing': torch.zeros(1)}, sys.argv[1], {'format': 'pt'})"
-    )
-    subprocess.run([python, "-c", code, weights], check=True)
     with _running(folder / "infinity.log", lambda port: [
-        str(python.parent / "infinity_emb"), "v2", "--model-id", str(model), "--served-model-name", "wrapped",
-        "--engine", "torch", "--device", "cpu", "--trust-remote-code", "--no-bettertransformer",
+        str(python.parent / "infinity_emb"), "v2", "--model-id", str(model), "--served-model-name", "clip",
+        "--engine", "torch", "--device", "cpu", "--no-bettertransformer",
         "--no-model-warmup", "--batch-size", "32", "--host", "127.0.0.1", "--port", str(port),
         "--log-level", "warning",
     ]) as port:  # fmt: skip
@@ -131,21 +115,19 @@ def _infinity(venvs: Path, folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _litserve(venvs: Path, folder: Path) -> Iterator[int]:
+def _litserve(venvs: Path, folder: Path, model: Path) -> Iterator[int]:
     python = _venv(venvs / "litserve", LITSERVE)
-    with _running(
-        folder / "litserve.log", lambda port: [str(python), str(HERE / "litserve_server.py"), str(port)]
-    ) as port:
+    server = str(HERE / "litserve_server.py")
+    with _running(folder / "litserve.log", lambda port: [str(python), server, str(port), str(model)]) as port:
         yield port
 
 
 def _venv(folder: Path, packages: Sequence[str]) -> Path:
-    """The Python of an environment with these packages and chiasm itself."""
+    """The Python of an environment with these packages."""
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "-e", ROOT], check=True)
     return python
 
 

@@ -20,7 +20,7 @@ from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.models.vit.model import Vit
 from chiasm.nn.packed import pack
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor
-from chiasm.settings import Limits
+from chiasm.settings import Limits, Precision
 from chiasm.tasks import Embeds, classify, embed
 
 TEMPLATES_EN = ("{}", "this is {}", "an example of {}")
@@ -177,20 +177,24 @@ class Model:
         return dimensions or own
 
 
-def load(source: str | Path | None = None, *, device: str = "auto") -> Model:
+def load(
+    source: str | Path | None = None, *, device: str = "auto", precision: Precision = "float32"
+) -> Model:
     """Load a model.
 
     Args:
         source: nothing or ``"chiasm-mini"`` for the model inside this package, or a folder: of ours, or
             a BERT, RoBERTa, ViT, CLIP, Chinese-CLIP or SigLIP as model hubs hold them.
         device: ``auto`` (an NVIDIA GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``bfloat16`` takes half the memory, and less time where the device computes in it; only
+            for published models.
 
     Raises:
         CheckpointError: no such model, or its files are damaged or do not fit each other.
         SettingsError: a device that is not here.
     """
     place = pick_device(device)
-    model, description = checkpoints.load(checkpoints.resolve(source), place)
+    model, description = checkpoints.load(checkpoints.resolve(source), place, precision)
     optimise(model)
     return Model(model, description, Preprocessor(description, recogniser_of(description)))
 

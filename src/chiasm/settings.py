@@ -18,6 +18,9 @@ Origin = Literal["default", "chiasm.toml", "environment", "command line"]
 ENVIRONMENT_PREFIX = "CHIASM_"
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
     """The HTTP side."""
@@ -59,6 +62,12 @@ class ModelSettings:
         default="chiasm-mini", metadata={"help": "name of a model (chiasm-mini, hf:OWNER/NAME) or a folder"}
     )
     device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    precision: Precision = field(
+        default="float32",
+        metadata={
+            "help": "float32, or bfloat16 for published models: half the memory, sooner on recent CPUs"
+        },
+    )
     threads: int = field(default=0, metadata={"help": "CPU threads of the engine; 0 means all cores"})
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import chiasm
 from chiasm.checkpoints import load
-from chiasm.errors import CheckpointError, InvalidInput
+from chiasm.errors import CheckpointError, InvalidInput, SettingsError
 from chiasm.media.part import item_of_value
 from chiasm.modality import Modality
 from chiasm.models.clip.import_weights import convert
@@ -147,6 +147,24 @@ def test_a_folder_embeds_what_its_model_takes(published: Callable[..., Any], kin
     assert (about.licence, about.name) == ("apache-2.0", f"tiny-{kind}")
     with pytest.raises(InvalidInput, match="takes"):
         model.embed([chiasm.Audio(np.zeros(16_000, np.float32), 16_000)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_keeps_the_direction(published: Callable[..., Any], kind: str) -> None:
+    full, half = (chiasm.load(published(kind)[0], precision=name) for name in ("float32", "bfloat16"))
+    values: list[Any] = (
+        list(TEXTS) if kind in {"bert", "roberta"} else [Image.fromarray(p) for p in photographs()]
+    )
+    cosines = (full.embed(values) * half.embed(values)).sum(axis=1)
+    assert cosines.min() > 0.999
+    assert (half.description.backend, half.description.revision) == (
+        "torch-cpu-bfloat16", full.description.revision,
+    )  # fmt: skip
+
+
+def test_our_own_model_is_computed_in_full(tiny_checkpoint: Path) -> None:
+    with pytest.raises(SettingsError, match="float32"):
+        chiasm.load(tiny_checkpoint, precision="bfloat16")
 
 
 def test_mixed_items_and_labels(published: Callable[..., Any]) -> None:

@@ -77,7 +77,7 @@ def _vector(part: PreparedPart) -> np.ndarray:
     return direction("sound")
 
 
-def load(source: str | None = None, *, device: str = "auto") -> FakeModel:
+def load(source: str | None = None, *, device: str = "auto", precision: str = "float32") -> FakeModel:
     return FakeModel()
 
 

@@ -69,7 +69,7 @@ class FakeModel:
         return np.full(4, np.nan, np.float32) if token == NOT_A_NUMBER else vector(token)
 
 
-def load(source: str, *, device: str) -> FakeModel:
+def load(source: str, *, device: str, precision: str) -> FakeModel:
     """``source`` is a file that holds the revision."""
     path = Path(source)
     if not path.exists():

@@ -10,7 +10,7 @@ from chiasm.checkpoints import layout
 from chiasm.checkpoints.fit import check_fit
 from chiasm.checkpoints.published import Published, is_published, load_published
 from chiasm.checkpoints.storage import read_weights
-from chiasm.errors import CheckpointError
+from chiasm.errors import CheckpointError, SettingsError
 from chiasm.models.mini.config import MiniConfig
 from chiasm.models.mini.lexicon import Lexicon
 from chiasm.models.mini.listener import LexiconListener, ListenerConfig
@@ -18,26 +18,33 @@ from chiasm.models.mini.model import ChiasmMini
 from chiasm.models.mini.skeleton import skeleton
 from chiasm.preprocess import ModelDescription, PreprocessConfig
 from chiasm.preprocess.text import TextPreprocessor
+from chiasm.settings import Precision
 
 _LARGEST_SIZE = 1 << 20
 _LARGEST_DEPTH = 256
 
 
 class Loaded(NamedTuple):
-    """What a folder holds. The model is in evaluation mode, as it was trained, in float32."""
+    """What a folder holds. The model is in evaluation mode, as it was trained."""
 
     model: ChiasmMini | Published
     description: ModelDescription
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> Loaded:
+def load(folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32") -> Loaded:
     """Verify and read a folder of :func:`~chiasm.checkpoints.save.save`, or one in the layout of model hubs.
 
     Raises:
         CheckpointError: naming the file or tensor that is missing, changed, or does not fit.
     """
     if is_published(layout.read_json(folder / layout.MANIFEST)):
-        return Loaded(*load_published(folder, device))
+        return Loaded(*load_published(folder, device, precision))
+    if precision != "float32":
+        raise SettingsError(
+            f"expected float32 for {layout.ARCHITECTURE}, got {precision}",
+            f"{layout.ARCHITECTURE} 只能用 float32，实际为 {precision}",
+            param="model.precision",
+        )
     return Loaded(*load_mini(folder, device))
 
 

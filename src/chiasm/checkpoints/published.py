@@ -23,6 +23,7 @@ from chiasm.models.vit.encoder import PictureEncoder
 from chiasm.models.vit.import_weights import convert as convert_vit
 from chiasm.preprocess import ModelDescription, PreprocessConfig
 from chiasm.preprocess.config import TextPreprocess
+from chiasm.settings import Precision
 
 POOLINGS: Mapping[str, SentencePooling] = {
     "pooling_mode_mean_tokens": "mean",
@@ -51,7 +52,9 @@ def is_published(manifest: Mapping[str, Any]) -> bool:
     return "model_type" in manifest
 
 
-def load_published(folder: Path, device: torch.device | str) -> tuple[Published, ModelDescription]:
+def load_published(
+    folder: Path, device: torch.device | str, precision: Precision = "float32"
+) -> tuple[Published, ModelDescription]:
     """Read a folder with ``config.json``, weights, tokenizer and preprocessing of a family that we know.
 
     Raises:
@@ -69,7 +72,7 @@ def load_published(folder: Path, device: torch.device | str) -> tuple[Published,
     with torch.device("meta"):
         plan = FAMILIES[kind](folder, config)
     _check_tokenizer(plan)
-    module = _filled(plan).to(device).eval().requires_grad_(False)
+    module = _filled(plan).to(device, getattr(torch, precision)).eval().requires_grad_(False)
     scale = module.logit_scale.exp().item() if isinstance(module, Clip) else 1.0
     return module, ModelDescription(
         name=folder.resolve().name,
@@ -79,7 +82,7 @@ def load_published(folder: Path, device: torch.device | str) -> tuple[Published,
         context_length=plan.preprocess.text.max_tokens,
         capabilities=("embed", "classify"),
         licence=_licence(folder),
-        backend=f"torch-{torch.device(device).type}-float32",
+        backend=f"torch-{torch.device(device).type}-{precision}",
         logit_scale=scale,
         preprocess=plan.preprocess,
         tokenizer=plan.tokenizer,

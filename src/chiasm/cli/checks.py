@@ -162,7 +162,7 @@ def model(settings: Settings, clock: Callable[[], float]) -> Iterator[Check]:
 
     begin = clock()
     try:
-        loaded = load(settings.model.source, device=settings.model.device)
+        loaded = load(settings.model.source, device=settings.model.device, precision=settings.model.precision)
     except ChiasmError as error:
         yield Check(name="model", found="–", ok=False, advice_en=error.en, advice_zh=error.zh)
         return

@@ -72,6 +72,6 @@ def _in_process(settings: Settings) -> Iterator[Connection]:
 
     say("loading the model …", "正在加载模型……")
     with DataDirLock(settings.library.data_dir):
-        model = load(settings.model.source, device=settings.model.device)
+        model = load(settings.model.source, device=settings.model.device, precision=settings.model.precision)
         with open_library(settings, model, preprocessor=model.preprocessor) as library:
             yield Connection(library=library, embedder=model, preprocessor=model.preprocessor, remote=False)

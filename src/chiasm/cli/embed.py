@@ -40,7 +40,7 @@ def embed(
     from chiasm.inference import load
 
     settings = options.read_settings({"model.source": model, "model.device": device}).settings
-    loaded = load(settings.model.source, device=settings.model.device)
+    loaded = load(settings.model.source, device=settings.model.device, precision=settings.model.precision)
     vectors = loaded.embed([items] if mixed else items)
     if output is not None:
         _save(output, vectors)

@@ -20,15 +20,15 @@ def embed_parts(model: nn.Module, items: Sequence[PreparedItem], encoders: Encod
     """Unit vectors ``[n, dim]``: the mean of the unit vectors of an item's parts.
 
     Args:
-        model: whose weights say where and in which precision.
+        model: whose weights say where.
         encoders: parts of one modality → their vectors ``[b, dim]``.
     """
-    like = next(model.parameters())
+    device = next(model.parameters()).device
     parts = [part for item in items for part in item.parts]
-    vectors = like.new_zeros((len(parts), dim))
+    vectors = torch.zeros((len(parts), dim), device=device)  # in full whatever the towers compute in
     for modality, batch in _batches(parts):
         encoded = encoders[modality]([parts[i] for i in batch])
-        vectors[batch] = F.normalize(encoded, dim=-1)
+        vectors[batch] = F.normalize(encoded.float(), dim=-1)
     counts = [len(item.parts) for item in items]
     if max(counts, default=1) == 1:
         return vectors

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chiasm.nn.cache import KeyValueCache
 from chiasm.nn.recorder import active_recorder
 
 ScoreKind = Literal["dot", "additive", "cosine"]
@@ -105,13 +106,21 @@ class MultiHeadAttention(nn.Module):
         self.score_kind = score
         self.score = make_score(score, heads, width // heads)
 
-    def forward(self, x_btd: Tensor, context_bsd: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """``x`` looks at ``context`` (at itself if there is none).
+    def forward(
+        self,
+        x_btd: Tensor,
+        context_bsd: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """``x`` looks at ``context`` (at itself if there is none), and at what is in the cache.
 
         ``mask`` is boolean, True = may be looked at: ``[b, s]`` for padding, or broadcastable to
         ``[b, h, t, s]``. A query that may look at nothing gets the output layer's bias.
         """
         q, k, v = (self._split(part) for part in self._project(x_btd, context_bsd))
+        if cache is not None:
+            k, v = cache.append(k, v)
         if mask is not None and mask.dim() == 2:
             mask = mask[:, None, None, :]
         recorder = active_recorder()

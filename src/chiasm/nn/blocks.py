@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiasm.nn.attention import MultiHeadAttention, ScoreKind
+from chiasm.nn.cache import KeyValueCache
 from chiasm.nn.recorder import active_recorder
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
@@ -83,15 +84,16 @@ class Block(nn.Module):
         mask: Tensor | None = None,
         context_bsd: Tensor | None = None,
         context_mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Masks are boolean ``[b, t]`` or broadcastable to ``[b, h, t, s]``; True = may be looked at."""
         if self.pre:
-            x_btd = x_btd + self.attention(self.attention_norm(x_btd), mask=mask)
+            x_btd = x_btd + self.attention(self.attention_norm(x_btd), mask=mask, cache=cache)
             if self.cross is not None:
                 x_btd = x_btd + self.cross(self.cross_norm(x_btd), context_bsd, mask=context_mask)
             out: Tensor = x_btd + self.feed_forward(self.feed_forward_norm(x_btd))
             return out
-        x_btd = self.attention_norm(x_btd + self.attention(x_btd, mask=mask))
+        x_btd = self.attention_norm(x_btd + self.attention(x_btd, mask=mask, cache=cache))
         if self.cross is not None:
             x_btd = self.cross_norm(x_btd + self.cross(x_btd, context_bsd, mask=context_mask))
         out = self.feed_forward_norm(x_btd + self.feed_forward(x_btd))

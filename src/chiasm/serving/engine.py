@@ -131,7 +131,7 @@ def run_engine(
     Args:
         settings: ``model`` says what to load and where; ``engine`` bounds the work.
         address: ``ipc:///…`` in a folder of mode 0700.
-        loader: ``module:function`` that is called as ``load(source, device=…)``.
+        loader: ``module:function`` that is called as ``load(source, device=…, precision=…)``.
         grace: seconds that work in progress is given at the end.
 
     Raises:
@@ -204,7 +204,8 @@ def _watch(server: EngineServer, seconds: float, stop: threading.Event) -> None:
 def _make(settings: Settings, address: str, loader: str, telemetry: Telemetry) -> EngineServer:
     """Load, warm up, begin to listen."""
     load = cast(Callable[..., Embedder], resolve(loader))
-    model = load(settings.model.source, device=settings.model.device)
+    chosen = settings.model
+    model = load(chosen.source, device=chosen.device, precision=chosen.precision)
     _limit_torch(settings.model.threads)
     warm_up(model)
     server = EngineServer(model, settings, address, telemetry)

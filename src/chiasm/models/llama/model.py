@@ -1,0 +1,144 @@
+"""Llama (Touvron et al. 2023): RMSNorm, rotary positions, grouped queries, SwiGLU."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chiasm.models.llama.config import LlamaConfig
+from chiasm.nn.attention import weigh
+from chiasm.nn.cache import KeyValueCache, causal_mask
+from chiasm.nn.recorder import active_recorder
+
+
+class Llama(nn.Module):
+    """Token ids → logits of the next token."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.token = nn.Embedding(c.vocabulary, c.width)
+        self.blocks = nn.ModuleList(LlamaBlock(c) for _ in range(c.depth))
+        self.norm = nn.RMSNorm(c.width, eps=c.epsilon)
+        self.output = None if c.tied else nn.Linear(c.width, c.vocabulary, bias=False)
+
+    def new_cache(self, positions: int | None = None) -> list[KeyValueCache]:
+        """An empty cache for every layer."""
+        return [KeyValueCache(positions or self.config.positions) for _ in self.blocks]
+
+    def forward(
+        self, ids_bt: Tensor, mask_bs: Tensor | None = None, cache: Sequence[KeyValueCache] | None = None
+    ) -> Tensor:
+        """Logits ``[b, t, vocabulary]``.
+
+        Args:
+            ids_bt: all tokens, or with a cache those behind it.
+            mask_bs: True at real tokens among all so far; padding belongs on the left.
+            cache: of :meth:`new_cache`; filled on the way.
+        """
+        x_btd = self.states(ids_bt, mask_bs, cache)
+        weight = self.token.weight if self.output is None else self.output.weight
+        return F.linear(x_btd, weight)
+
+    def states(
+        self, ids_bt: Tensor, mask_bs: Tensor | None = None, cache: Sequence[KeyValueCache] | None = None
+    ) -> Tensor:
+        """As :meth:`forward`, before the output layer: ``[b, t, width]``."""
+        t = ids_bt.shape[1]
+        before = 0 if cache is None else cache[0].length
+        mask = causal_mask(t, before + t, ids_bt.device)
+        if mask_bs is None:
+            positions_bt = torch.arange(before, before + t, device=ids_bt.device)[None]
+        else:
+            mask = mask & mask_bs[:, None, None, :]
+            positions_bt = (mask_bs.long().cumsum(dim=1) - 1).clamp(min=0)[:, before:]
+        turn = rotation(positions_bt, self.config.head_width, self.config.base)
+        x_btd = self.token(ids_bt)
+        for n, block in enumerate(self.blocks):
+            x_btd = block(x_btd, turn, mask, None if cache is None else cache[n])
+        out: Tensor = self.norm(x_btd)
+        return out
+
+
+class LlamaBlock(nn.Module):
+    """Attention and feed-forward, each behind an RMSNorm and beside a residual."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        c = config
+        self.attention_norm = nn.RMSNorm(c.width, eps=c.epsilon)
+        self.attention = GroupedAttention(c)
+        self.feed_forward_norm = nn.RMSNorm(c.width, eps=c.epsilon)
+        self.gate = nn.Linear(c.width, c.hidden, bias=False)
+        self.expand = nn.Linear(c.width, c.hidden, bias=False)
+        self.contract = nn.Linear(c.hidden, c.width, bias=False)
+
+    def forward(
+        self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor, cache: KeyValueCache | None
+    ) -> Tensor:
+        """``turn`` is of :func:`rotation`; ``mask`` broadcasts to ``[b, h, t, s]``."""
+        x_btd = x_btd + self.attention(self.attention_norm(x_btd), turn, mask, cache)
+        h_btd = self.feed_forward_norm(x_btd)
+        out: Tensor = x_btd + self.contract(F.silu(self.gate(h_btd)) * self.expand(h_btd))
+        return out
+
+
+class GroupedAttention(nn.Module):
+    """Several heads of queries share one of keys and values (Ainslie et al. 2023)."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.query = nn.Linear(c.width, c.heads * c.head_width, bias=c.bias)
+        self.key = nn.Linear(c.width, c.key_heads * c.head_width, bias=c.bias)
+        self.value = nn.Linear(c.width, c.key_heads * c.head_width, bias=c.bias)
+        self.output = nn.Linear(c.heads * c.head_width, c.width, bias=False)
+
+    def forward(
+        self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor, cache: KeyValueCache | None
+    ) -> Tensor:
+        """As :class:`LlamaBlock`."""
+        c = self.config
+        q_bhtd = turned(self._split(self.query(x_btd), c.heads), turn)
+        k_bhsd = turned(self._split(self.key(x_btd), c.key_heads), turn)
+        v_bhsd = self._split(self.value(x_btd), c.key_heads)
+        if cache is not None:
+            k_bhsd, v_bhsd = cache.append(k_bhsd, v_bhsd)
+        recorder = active_recorder()
+        if recorder is None:
+            o_bhtd = F.scaled_dot_product_attention(
+                q_bhtd, k_bhsd, v_bhsd, attn_mask=mask, enable_gqa=c.heads != c.key_heads
+            )
+        else:
+            k_bhsd, v_bhsd = (
+                part.repeat_interleave(c.heads // c.key_heads, dim=1) for part in (k_bhsd, v_bhsd)
+            )
+            alpha_bhts = weigh(q_bhtd @ k_bhsd.transpose(-2, -1) / c.head_width**0.5, mask)
+            recorder.add(self, alpha_bhts)
+            o_bhtd = alpha_bhts @ v_bhsd
+        b, _, t, _ = o_bhtd.shape
+        out: Tensor = self.output(o_bhtd.transpose(1, 2).reshape(b, t, -1))
+        return out
+
+    def _split(self, x_btd: Tensor, heads: int) -> Tensor:
+        b, t, _ = x_btd.shape
+        return x_btd.view(b, t, heads, self.config.head_width).transpose(1, 2)
+
+
+def rotation(positions_bt: Tensor, width: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines ``[b, 1, t, width]`` of the angles of positions (Su et al. 2021, eq. 15), the halves of
+    a head side by side."""
+    places = torch.arange(0, width, 2, device=positions_bt.device, dtype=torch.float64)
+    angles_btd = positions_bt.double()[..., None] * base ** (-places / width)
+    both = torch.cat([angles_btd, angles_btd], dim=-1)[:, None]
+    return both.cos(), both.sin()
+
+
+def turned(x_bhtd: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Each pair of components turned by its angle."""
+    cos, sin = (part.to(x_bhtd.dtype) for part in turn)
+    first, second = x_bhtd.chunk(2, dim=-1)
+    return x_bhtd * cos + torch.cat([-second, first], dim=-1) * sin
