@@ -27,8 +27,8 @@ def write(folder: Path, texts: list[str]) -> None:
     )  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
     begin, end = (tokenizer.token_to_id(token) for token in (BEGIN, END))
-    tokenizer.post_processor = processors.RobertaProcessing(
-        sep=(END, end), cls=(BEGIN, begin), trim_offsets=False, add_prefix_space=False
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A {END}", special_tokens=[(BEGIN, begin), (END, end)]
     )
     config = transformers.CLIPConfig(
         text_config={"bos_token_id": begin, "eos_token_id": end, "pad_token_id": end}

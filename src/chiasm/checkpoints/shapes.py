@@ -6,6 +6,8 @@ from typing import Any
 from chiasm.errors import CheckpointError
 from chiasm.models.bert.config import BertConfig
 from chiasm.models.clip.config import ClipConfig, TextConfig
+from chiasm.models.gpt.config import GptConfig
+from chiasm.models.llama.config import LlamaConfig
 from chiasm.models.vit.config import VitConfig
 from chiasm.nn.blocks import Activation
 
@@ -19,19 +21,20 @@ ACTIVATIONS: Mapping[str, Activation] = {
 # What says how to train, where to come from, or what other heads need: it changes no vector.
 _HARMLESS = """
     _attn_implementation_autoset _name_or_path add_cross_attention architectures attention_dropout
-    attention_probs_dropout_prob bad_words_ids begin_suppress_tokens bos_token_id
+    attention_probs_dropout_prob attn_pdrop bad_words_ids begin_suppress_tokens bos_token_id
     chunk_size_feed_forward classifier_dropout cross_attention_hidden_size decoder_start_token_id
-    diversity_penalty do_sample dropout dtype early_stopping encoder_no_repeat_ngram_size encoder_stride
-    eos_token_id exponential_decay_length_penalty finetuning_task forced_bos_token_id
+    diversity_penalty do_sample dropout dtype early_stopping embd_pdrop encoder_no_repeat_ngram_size
+    encoder_stride eos_token_id exponential_decay_length_penalty finetuning_task forced_bos_token_id
     forced_eos_token_id fp16 gradient_checkpointing hidden_dropout hidden_dropout_prob id2label
     initializer_factor initializer_range is_decoder is_encoder_decoder label2id length_penalty license
     logit_scale_init_value max_length min_length model_type no_repeat_ngram_size num_beam_groups
     num_beams num_labels num_return_sequences output_attentions output_hidden_states output_scores
     pad_token_id pooler_act pooler_output_size prefix problem_type projection_size pruned_heads
-    remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
-    suppress_tokens task_specific_params temperature text_config_dict tf_legacy_loss tie_encoder_decoder
-    tie_word_embeddings tokenizer_class top_k top_p torch_dtype torchscript transformers_version
-    transformers_weights typical_p use_bfloat16 use_cache vision_config_dict
+    remove_invalid_values repetition_penalty resid_pdrop return_dict return_dict_in_generate
+    sep_token_id summary_activation summary_first_dropout summary_proj_to_labels summary_type
+    summary_use_proj suppress_tokens task_specific_params temperature text_config_dict tf_legacy_loss
+    tie_encoder_decoder tie_word_embeddings tokenizer_class top_k top_p torch_dtype torchscript
+    transformers_version transformers_weights typical_p use_bfloat16 use_cache vision_config_dict
 """
 HARMLESS = frozenset(_HARMLESS.split())
 
@@ -62,13 +65,22 @@ class Table:
             raise self.bad(key, "a number", "数", value)
         return float(value)
 
-    def activation(self, default: str) -> Activation:
-        """``hidden_act``."""
-        value = self._take("hidden_act", default)
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self._take(key, default)
+        if type(value) is not bool:
+            raise self.bad(key, "true or false", " true 或 false", value)
+        return value
+
+    def skip(self, key: str) -> None:
+        """A key that follows from others."""
+        self._take(key, None)
+
+    def activation(self, default: str, key: str = "hidden_act") -> Activation:
+        """An activation function by its published name."""
+        value = self._take(key, default)
         if value not in ACTIVATIONS:
-            raise self.bad(
-                "hidden_act", f"one of {sorted(ACTIVATIONS)}", f" {sorted(ACTIVATIONS)} 之一", value
-            )
+            raise self.bad(key, f"one of {sorted(ACTIVATIONS)}", f" {sorted(ACTIVATIONS)} 之一", value)
         return ACTIVATIONS[value]
 
     def expect(self, key: str, *allowed: object) -> None:
@@ -206,6 +218,65 @@ def _text(table: Table, siglip: bool) -> TextConfig:
         causal=not siglip,
         padded=siglip,
         padding=table.number("pad_token_id", 1) if siglip else 0,
+    )
+    table.finish()
+    return config
+
+
+def gpt_config(table: Table) -> GptConfig:
+    """GPT-2's."""
+    table.expect("scale_attn_weights", True)
+    table.expect("scale_attn_by_inverse_layer_idx", False)
+    table.expect("reorder_and_upcast_attn", False)
+    activation = table.activation("gelu_new", "activation_function")
+    width = table.number("n_embd", 768)
+    table.number("n_ctx", 1024)  # an old name of the positions
+    config = GptConfig(
+        vocabulary=table.number("vocab_size", 50_257),
+        positions=table.number("n_positions", 1024),
+        width=width,
+        depth=table.number("n_layer", 12),
+        heads=table.number("n_head", 12),
+        hidden=table.number("n_inner", 4 * width),
+        activation=activation,
+        epsilon=table.real("layer_norm_epsilon", 1e-5),
+    )
+    table.finish()
+    return config
+
+
+def llama_config(table: Table, kind: str) -> LlamaConfig:
+    """Llama's, or Qwen 2's with its bias; other angles than the plain ones are refused."""
+    table.expect("hidden_act", "silu")
+    table.expect("use_sliding_window", False)
+    table.expect("mlp_bias", False)
+    table.expect("pretraining_tp", 1)
+    for ignored in ("sliding_window", "max_window_layers"):
+        table.number(ignored, 0)
+    table.skip("layer_types")
+    bias = kind == "qwen2"
+    table.expect("attention_bias", False)
+    angles = table.table("rope_parameters")
+    scaled = table.table("rope_scaling")
+    for one in (angles, scaled):
+        one.expect("rope_type", "default")
+    base = angles.real("rope_theta", table.real("rope_theta", 10_000.0))
+    angles.finish()
+    scaled.finish()
+    width, heads = table.number("hidden_size", 4096), table.number("num_attention_heads", 32)
+    config = LlamaConfig(
+        vocabulary=table.number("vocab_size", 32_000),
+        positions=table.number("max_position_embeddings", 2048),
+        width=width,
+        depth=table.number("num_hidden_layers", 32),
+        heads=heads,
+        key_heads=table.number("num_key_value_heads", heads),
+        head_width=table.number("head_dim", width // max(1, heads)),
+        hidden=table.number("intermediate_size", 11_008),
+        base=base,
+        epsilon=table.real("rms_norm_eps", 1e-6),
+        tied=table.flag("tie_word_embeddings", False),
+        bias=bias,
     )
     table.finish()
     return config

@@ -1,4 +1,4 @@
-"""Keys and values of the tokens so far, so that each new token is computed once (Pope et al. 2023, section 2)."""
+"""Keys and values of the tokens so far, so that each is computed once (Pope et al. 2023, sec. 2)."""
 
 import torch
 from torch import Tensor
@@ -33,5 +33,5 @@ class KeyValueCache:
 
 
 def causal_mask(queries: int, keys: int, device: torch.device) -> Tensor:
-    """``[queries, keys]``, True where the last ``queries`` of ``keys`` tokens may look: at themselves and before."""
+    """``[queries, keys]``, True where the last ``queries`` of ``keys`` tokens may look: not ahead."""
     return torch.ones((queries, keys), dtype=torch.bool, device=device).tril(keys - queries)

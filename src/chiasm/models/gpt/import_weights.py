@@ -1,4 +1,4 @@
-"""Published GPT-2s (the Hugging Face layout) → ours. Theirs multiply from the right and pack three maps in one."""
+"""Published GPT-2s (the Hugging Face layout) → ours: theirs multiply from the right, three maps in one."""
 
 from collections.abc import Mapping
 

@@ -8,7 +8,7 @@ class LlamaConfig:
     """Defaults are SmolLM2-135M's.
 
     Attributes:
-        key_heads: heads of keys and values, each shared by ``heads / key_heads`` of queries (Ainslie et al. 2023).
+        key_heads: of keys and values, each shared by ``heads / key_heads`` of queries (Ainslie et al. 2023).
         head_width: d_k; ``width / heads`` in most.
         base: of the rotary angles.
         tied: whether the token embedding is the output layer, too.

@@ -129,10 +129,11 @@ class GroupedAttention(nn.Module):
 
 
 def rotation(positions_bt: Tensor, width: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines ``[b, 1, t, width]`` of the angles of positions (Su et al. 2021, eq. 15), the halves of
-    a head side by side."""
-    places = torch.arange(0, width, 2, device=positions_bt.device, dtype=torch.float64)
-    angles_btd = positions_bt.double()[..., None] * base ** (-places / width)
+    """Cosines and sines ``[b, 1, t, width]`` of the angles of positions (Su et al. 2021, eq. 15); a pair lies
+    half a head apart."""
+    # in single precision whatever the rest computes in: so the published ones were trained
+    places = torch.arange(0, width, 2, device=positions_bt.device, dtype=torch.float32)
+    angles_btd = positions_bt.float()[..., None] * (1.0 / base ** (places / width))
     both = torch.cat([angles_btd, angles_btd], dim=-1)[:, None]
     return both.cos(), both.sin()
 
