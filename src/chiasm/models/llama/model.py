@@ -48,11 +48,14 @@ class Llama(nn.Module):
         """As :meth:`forward`, before the output layer: ``[b, t, width]``."""
         t = ids_bt.shape[1]
         before = 0 if cache is None else cache[0].length
-        mask = causal_mask(t, before + t, ids_bt.device)
+        mask: Tensor | None
         if mask_bs is None:
+            mask = (
+                None if t == 1 else causal_mask(t, before + t, ids_bt.device)
+            )  # one token sees all there are
             positions_bt = torch.arange(before, before + t, device=ids_bt.device)[None]
         else:
-            mask = mask & mask_bs[:, None, None, :]
+            mask = causal_mask(t, before + t, ids_bt.device) & mask_bs[:, None, None, :]
             positions_bt = (mask_bs.long().cumsum(dim=1) - 1).clamp(min=0)[:, before:]
         turn = rotation(positions_bt, self.config.head_width, self.config.base)
         x_btd = self.token(ids_bt)
@@ -76,7 +79,7 @@ class LlamaBlock(nn.Module):
         self.contract = nn.Linear(c.hidden, c.width, bias=False)
 
     def forward(
-        self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor, cache: KeyValueCache | None
+        self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: KeyValueCache | None
     ) -> Tensor:
         """``turn`` is of :func:`rotation`; ``mask`` broadcasts to ``[b, h, t, s]``."""
         x_btd = x_btd + self.attention(self.attention_norm(x_btd), turn, mask, cache)
@@ -98,7 +101,7 @@ class GroupedAttention(nn.Module):
         self.output = nn.Linear(c.heads * c.head_width, c.width, bias=False)
 
     def forward(
-        self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor, cache: KeyValueCache | None
+        self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: KeyValueCache | None
     ) -> Tensor:
         """As :class:`LlamaBlock`."""
         c = self.config
