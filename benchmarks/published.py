@@ -21,16 +21,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from chiasm.checkpoints.published import convert_bert, convert_clip, convert_vit
-from chiasm.checkpoints.shapes import Table, bert_config, clip_config, vit_config
+from chiasm.checkpoints.shapes import Table, bert_config, clip_config, llama_config, vit_config
 from chiasm.evaluation.speed.subject import turns
 from chiasm.inference import optimise
 from chiasm.models.bert.sentence import SentenceEncoder
 from chiasm.models.clip.model import Clip
+from chiasm.models.generate import greedy
+from chiasm.models.llama.import_weights import convert as convert_llama
+from chiasm.models.llama.model import Llama
 from chiasm.models.vit.encoder import PictureEncoder
 
 Ours = TypeVar("Ours", bound=nn.Module)
 HALF = (0.5, 0.5, 0.5)
 BATCHES = (1, 8, 32)
+TOKENS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--generation", action="store_true", help="only the decoder")
     parser.add_argument("--quick", action="store_true", help="few rounds, batches of one")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -58,8 +63,11 @@ def main() -> int:
     ratios = []
     with torch.inference_mode():
         for kind in (torch.float32, torch.bfloat16):
-            for case in cases(kind, BATCHES[:1] if given.quick else BATCHES):
+            batches = () if given.generation else BATCHES[:1] if given.quick else BATCHES
+            for case in cases(kind, batches):
                 ratios.append(_compare(case, kind, 2 if given.quick else max(5, given.rounds // case.batch)))
+            for case in generation(kind, 8 if given.quick else TOKENS):
+                ratios.append(_compare(case, kind, 2 if given.quick else 5))
     return 0 if given.quick or min(ratios) >= 1 else 1
 
 
@@ -110,6 +118,30 @@ def cases(kind: torch.dtype, batches: tuple[int, ...]) -> Iterator[Case]:
             ours=lambda i=ids, m=mask: bert(i, m),
             theirs=lambda i=ids, m=long: bert_there(input_ids=i, attention_mask=m),
         )  # fmt: skip
+
+
+def generation(kind: torch.dtype, tokens: int) -> Iterator[Case]:
+    """A decoder of SmolLM2-135M's shape goes on from a prompt, the likeliest token each time, cached."""
+    shape = transformers.LlamaConfig(
+        vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+        num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=2048, tie_word_embeddings=True,
+    )  # fmt: skip
+    there = transformers.LlamaForCausalLM(shape).eval()
+    ours = Llama(llama_config(Table(there.config.to_dict()), "llama"))
+    ours = _ready(ours, convert_llama(there.state_dict(), tied=True), kind)
+    there = there.to(kind)
+    ids = torch.randint(5, 20_000, (1, 32))
+    rest = {
+        "attention_mask": torch.ones_like(ids),
+        "do_sample": False,
+        "eos_token_id": None,
+        "pad_token_id": 0,
+    }
+    yield Case(
+        name=f"SmolLM2-135M's shape, {tokens} new tokens", batch=1,
+        ours=lambda: list(greedy(ours, ids, tokens)),
+        theirs=lambda: there.generate(input_ids=ids, max_new_tokens=tokens, min_new_tokens=tokens, **rest),
+    )  # fmt: skip
 
 
 def _texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor]:

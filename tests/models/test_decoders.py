@@ -11,8 +11,10 @@ from chiasm.errors import CheckpointError
 from chiasm.models.generate import greedy
 from chiasm.models.gpt.import_weights import convert as convert_gpt
 from chiasm.models.gpt.model import Gpt
+from chiasm.models.llama.config import LlamaConfig
 from chiasm.models.llama.import_weights import convert as convert_llama
 from chiasm.models.llama.model import Llama
+from chiasm.nn.packed import PackedLinear, pack
 from chiasm.nn.recorder import record
 
 KINDS = ("gpt2", "llama", "llama-untied", "qwen2")
@@ -105,6 +107,33 @@ def test_the_same_tokens_come_out(kind: str) -> None:
     end = int(expected[0, 3])
     ended = torch.stack(list(greedy(ours, ids[:1], 12, ends=[end])), dim=1)
     assert ended[0].tolist() == expected[0, : expected[0].tolist().index(end) + 1].tolist()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@torch.no_grad()
+def test_packed_decoders_give_the_same(tied: bool, bias: bool) -> None:
+    torch.manual_seed(4)
+    shape = LlamaConfig(
+        vocabulary=97,
+        positions=40,
+        width=64,
+        depth=2,
+        heads=4,
+        key_heads=2,
+        head_width=32,
+        hidden=80,
+        tied=tied,
+        bias=bias,
+    )
+    model = Llama(shape).eval().requires_grad_(False)
+    ids = torch.randint(0, 97, (2, 9))
+    before, tokens = model(ids), [t.tolist() for t in greedy(model, ids, 8)]
+    pack(model)
+    pack(model)
+    assert sum(isinstance(module, PackedLinear) for module in model.modules()) == 2 * 5 + 1
+    torch.testing.assert_close(model(ids), before, atol=1e-5, rtol=1e-5)
+    assert [t.tolist() for t in greedy(model, ids, 8)] == tokens
 
 
 @pytest.mark.parametrize("kind", KINDS)

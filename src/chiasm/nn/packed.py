@@ -4,7 +4,7 @@ Without this the weights are brought into that order at every call, and an activ
 result again: between the linear maps of a feed-forward layer that takes as long as half a map.
 """
 
-from typing import TypeGuard
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ from chiasm.nn.blocks import Activation, FeedForward
 
 QUICK = 1.702
 # ours → the operator's name of it, and its variant
-FUSED: dict[Activation, tuple[str, str]] = {
+FUSED: dict[str, tuple[str, str]] = {
+    "silu": ("swish", ""),
     "gelu": ("gelu", "none"),
     "gelu_tanh": ("gelu", "tanh"),
     "quick_gelu": ("swish", ""),
@@ -29,9 +30,12 @@ class PackedLinear(nn.Module):
 
     Args:
         weight: ``[out, in]``, float32 or bfloat16, on the CPU.
+        activation: ``silu`` besides those of blocks.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation | None = None) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, activation: Activation | Literal["silu"] | None = None
+    ) -> None:
         super().__init__()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
         self.bias = None if bias is None else bias.detach()
@@ -45,15 +49,30 @@ class PackedLinear(nn.Module):
         return out
 
 
+@runtime_checkable
+class Packs(Protocol):
+    """A layer that knows how its own maps are packed."""
+
+    def pack(self) -> None:
+        """Replace those that :func:`worth_packing`."""
+
+
 def pack(model: nn.Module) -> None:
     """Pack the linear maps of all attention and feed-forward layers, in place; afterwards the model can
-    neither be trained nor saved. Does nothing on other devices, in other precisions, or twice.
+    neither be trained nor saved. Layers of other kinds do it by themselves (:class:`Packs`). Does nothing
+    on other devices, in other precisions, or twice.
     """
     for module in list(model.modules()):
-        if isinstance(module, FeedForward) and _worth_it(module.expand) and _worth_it(module.contract):
+        if (
+            isinstance(module, FeedForward)
+            and worth_packing(module.expand)
+            and worth_packing(module.contract)
+        ):
             _pack_feed_forward(module, module.expand, module.contract)
-        elif isinstance(module, MultiHeadAttention) and _worth_it(module.query):
+        elif isinstance(module, MultiHeadAttention) and worth_packing(module.query):
             _pack_attention(module)
+        elif isinstance(module, Packs):
+            module.pack()
 
 
 def _pack_feed_forward(layer: FeedForward, expand: nn.Linear, contract: nn.Linear) -> None:
@@ -74,7 +93,8 @@ def _pack_attention(layer: MultiHeadAttention) -> None:
         setattr(layer, name, PackedLinear(linear.weight, linear.bias))
 
 
-def _worth_it(linear: nn.Module) -> TypeGuard[nn.Linear]:
+def worth_packing(linear: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether this is a linear map that packing makes faster here."""
     return (
         isinstance(linear, nn.Linear)
         and linear.weight.device.type == "cpu"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from chiasm.models.llama.config import LlamaConfig
 from chiasm.nn.attention import weigh
 from chiasm.nn.cache import KeyValueCache, causal_mask
+from chiasm.nn.packed import PackedLinear, worth_packing
 from chiasm.nn.recorder import active_recorder
 
 
@@ -22,7 +23,16 @@ class Llama(nn.Module):
         self.token = nn.Embedding(c.vocabulary, c.width)
         self.blocks = nn.ModuleList(LlamaBlock(c) for _ in range(c.depth))
         self.norm = nn.RMSNorm(c.width, eps=c.epsilon)
-        self.output = None if c.tied else nn.Linear(c.width, c.vocabulary, bias=False)
+        self.output: nn.Module | None = None if c.tied else nn.Linear(c.width, c.vocabulary, bias=False)
+
+    def pack(self) -> None:
+        """Pack the output layer; a tied one gets weights of its own."""
+        output = self.output
+        if output is None:
+            output = nn.Linear(self.config.width, self.config.vocabulary, bias=False, device="meta")
+            output.weight = self.token.weight
+        if worth_packing(output):
+            self.output = PackedLinear(output.weight, None)
 
     def new_cache(self, positions: int | None = None) -> list[KeyValueCache]:
         """An empty cache for every layer."""
@@ -39,8 +49,10 @@ class Llama(nn.Module):
             cache: of :meth:`new_cache`; filled on the way.
         """
         x_btd = self.states(ids_bt, mask_bs, cache)
-        weight = self.token.weight if self.output is None else self.output.weight
-        return F.linear(x_btd, weight)
+        if self.output is None:
+            return F.linear(x_btd, self.token.weight)
+        logits: Tensor = self.output(x_btd)
+        return logits
 
     def states(
         self, ids_bt: Tensor, mask_bs: Tensor | None = None, cache: Sequence[KeyValueCache] | None = None
@@ -57,8 +69,9 @@ class Llama(nn.Module):
         else:
             mask = causal_mask(t, before + t, ids_bt.device) & mask_bs[:, None, None, :]
             positions_bt = (mask_bs.long().cumsum(dim=1) - 1).clamp(min=0)[:, before:]
-        turn = rotation(positions_bt, self.config.head_width, self.config.base)
         x_btd = self.token(ids_bt)
+        cos, sin = rotation(positions_bt, self.config.head_width, self.config.base)
+        turn = (cos.to(x_btd.dtype), sin.to(x_btd.dtype))
         for n, block in enumerate(self.blocks):
             x_btd = block(x_btd, turn, mask, None if cache is None else cache[n])
         out: Tensor = self.norm(x_btd)
@@ -74,9 +87,18 @@ class LlamaBlock(nn.Module):
         self.attention_norm = nn.RMSNorm(c.width, eps=c.epsilon)
         self.attention = GroupedAttention(c)
         self.feed_forward_norm = nn.RMSNorm(c.width, eps=c.epsilon)
-        self.gate = nn.Linear(c.width, c.hidden, bias=False)
-        self.expand = nn.Linear(c.width, c.hidden, bias=False)
-        self.contract = nn.Linear(c.hidden, c.width, bias=False)
+        self.gate: nn.Module = nn.Linear(c.width, c.hidden, bias=False)
+        self.expand: nn.Module = nn.Linear(c.width, c.hidden, bias=False)
+        self.contract: nn.Module = nn.Linear(c.hidden, c.width, bias=False)
+
+    def pack(self) -> None:
+        """Pack the maps of the feed-forward layer."""
+        if worth_packing(self.gate):
+            self.gate = PackedLinear(self.gate.weight, None, "silu")
+        for name in ("expand", "contract"):
+            linear = getattr(self, name)
+            if worth_packing(linear):
+                setattr(self, name, PackedLinear(linear.weight, None))
 
     def forward(
         self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: KeyValueCache | None
@@ -84,7 +106,10 @@ class LlamaBlock(nn.Module):
         """``turn`` is of :func:`rotation`; ``mask`` broadcasts to ``[b, h, t, s]``."""
         x_btd = x_btd + self.attention(self.attention_norm(x_btd), turn, mask, cache)
         h_btd = self.feed_forward_norm(x_btd)
-        out: Tensor = x_btd + self.contract(F.silu(self.gate(h_btd)) * self.expand(h_btd))
+        gate_bth = self.gate(h_btd)
+        if not isinstance(self.gate, PackedLinear):
+            gate_bth = F.silu(gate_bth)
+        out: Tensor = x_btd + self.contract(gate_bth * self.expand(h_btd))
         return out
 
 
@@ -98,16 +123,29 @@ class GroupedAttention(nn.Module):
         self.query = nn.Linear(c.width, c.heads * c.head_width, bias=c.bias)
         self.key = nn.Linear(c.width, c.key_heads * c.head_width, bias=c.bias)
         self.value = nn.Linear(c.width, c.key_heads * c.head_width, bias=c.bias)
-        self.output = nn.Linear(c.heads * c.head_width, c.width, bias=False)
+        self.output: nn.Module = nn.Linear(c.heads * c.head_width, c.width, bias=False)
+        self.joined: nn.Module | None = None  # all three maps in one, packed
+
+    def pack(self) -> None:
+        """Pack the maps, those to queries, keys and values as one."""
+        if self.joined is None and worth_packing(self.query) and worth_packing(self.key):
+            maps = (self.query, self.key, self.value)
+            bias = torch.cat([linear.bias for linear in maps]) if self.config.bias else None
+            self.joined = PackedLinear(torch.cat([linear.weight for linear in maps]), bias)
+            if worth_packing(self.output):
+                self.output = PackedLinear(self.output.weight, None)
+            del self.query, self.key, self.value
 
     def forward(
         self, x_btd: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: KeyValueCache | None
     ) -> Tensor:
         """As :class:`LlamaBlock`."""
         c = self.config
-        q_bhtd = turned(self._split(self.query(x_btd), c.heads), turn)
-        k_bhsd = turned(self._split(self.key(x_btd), c.key_heads), turn)
-        v_bhsd = self._split(self.value(x_btd), c.key_heads)
+        b, t, _ = x_btd.shape
+        all_bhtd = self._project(x_btd).view(b, t, -1, c.head_width).transpose(1, 2)
+        turned_bhtd = turned(all_bhtd[:, : c.heads + c.key_heads], turn)
+        q_bhtd, k_bhsd = turned_bhtd[:, : c.heads], turned_bhtd[:, c.heads :]
+        v_bhsd = all_bhtd[:, c.heads + c.key_heads :]
         if cache is not None:
             k_bhsd, v_bhsd = cache.append(k_bhsd, v_bhsd)
         recorder = active_recorder()
@@ -122,27 +160,30 @@ class GroupedAttention(nn.Module):
             alpha_bhts = weigh(q_bhtd @ k_bhsd.transpose(-2, -1) / c.head_width**0.5, mask)
             recorder.add(self, alpha_bhts)
             o_bhtd = alpha_bhts @ v_bhsd
-        b, _, t, _ = o_bhtd.shape
         out: Tensor = self.output(o_bhtd.transpose(1, 2).reshape(b, t, -1))
         return out
 
-    def _split(self, x_btd: Tensor, heads: int) -> Tensor:
-        b, t, _ = x_btd.shape
-        return x_btd.view(b, t, heads, self.config.head_width).transpose(1, 2)
+    def _project(self, x_btd: Tensor) -> Tensor:
+        """Queries, keys and values side by side."""
+        if self.joined is None:
+            return torch.cat([self.query(x_btd), self.key(x_btd), self.value(x_btd)], dim=-1)
+        together: Tensor = self.joined(x_btd)
+        return together
 
 
 def rotation(positions_bt: Tensor, width: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines ``[b, 1, t, width]`` of the angles of positions (Su et al. 2021, eq. 15); a pair lies
-    half a head apart."""
+    """Cosines and signed sines ``[b, 1, t, width]`` of the angles of positions (Su et al. 2021, eq. 15);
+    a pair lies half a head apart."""
     # in single precision whatever the rest computes in: so the published ones were trained
     places = torch.arange(0, width, 2, device=positions_bt.device, dtype=torch.float32)
     angles_btd = positions_bt.float()[..., None] * (1.0 / base ** (places / width))
     both = torch.cat([angles_btd, angles_btd], dim=-1)[:, None]
-    return both.cos(), both.sin()
+    signs = torch.ones(width, device=positions_bt.device)
+    signs[: width // 2] = -1
+    return both.cos(), both.sin() * signs
 
 
 def turned(x_bhtd: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     """Each pair of components turned by its angle."""
-    cos, sin = (part.to(x_bhtd.dtype) for part in turn)
-    first, second = x_bhtd.chunk(2, dim=-1)
-    return x_bhtd * cos + torch.cat([-second, first], dim=-1) * sin
+    cos, sin = turn
+    return torch.addcmul(x_bhtd * cos, x_bhtd.roll(x_bhtd.shape[-1] // 2, -1), sin)
