@@ -1,5 +1,6 @@
 """A model in this process: ``chiasm.load()`` and what it returns."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from chiasm.models.mini.model import ChiasmMini
 from chiasm.models.mini.optimise import optimise_for_inference
 from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.models.vit.model import Vit
-from chiasm.nn.packed import pack
+from chiasm.nn.packed import pack, packed_tensors
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor
 from chiasm.settings import Limits, Precision
 from chiasm.tasks import Embeds, classify, embed
@@ -55,6 +56,15 @@ class Model:
     def description(self) -> ModelDescription:
         """Name, revision, dimensions and all that preparing an input needs."""
         return self._description
+
+    @property
+    def bytes(self) -> int:
+        """Of the weights in memory."""
+        if not isinstance(self._module, nn.Module):
+            return 0
+        tensors = [*self._module.parameters(), *self._module.buffers()]
+        tensors += [packed for module in self._module.modules() for packed in packed_tensors(module)]
+        return sum(tensor.numel() * tensor.element_size() for tensor in {id(t): t for t in tensors}.values())
 
     @property
     def preprocessor(self) -> Preprocessor:
@@ -178,7 +188,11 @@ class Model:
 
 
 def load(
-    source: str | Path | None = None, *, device: str = "auto", precision: Precision = "float32"
+    source: str | Path | None = None,
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
+    name: str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -188,6 +202,7 @@ def load(
         device: ``auto`` (an NVIDIA GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``bfloat16`` takes half the memory, and less time where the device computes in it; only
             for published models.
+        name: what the model is to be called.
 
     Raises:
         CheckpointError: no such model, or its files are damaged or do not fit each other.
@@ -195,6 +210,8 @@ def load(
     """
     place = pick_device(device)
     model, description = checkpoints.load(checkpoints.resolve(source), place, precision)
+    if name is not None:
+        description = dataclasses.replace(description, name=name)
     optimise(model)
     return Model(model, description, Preprocessor(description, recogniser_of(description)))
 

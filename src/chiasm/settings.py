@@ -8,9 +8,9 @@ import dataclasses
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from chiasm.errors import SettingsError
 
@@ -55,11 +55,34 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedSource:
+    """Where a model is, and what requests call it; an empty name leaves that to the model."""
+
+    name: str
+    source: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """``[NAME=]SOURCE``; a name has no slash, so that a folder may have a ``=`` behind one."""
+        match = _NAMED.fullmatch(text)
+        return cls(name=match[1], source=match[2]) if match else cls(name="", source=text)
+
+
+_NAMED = re.compile(r"([A-Za-z0-9][\w.-]{0,63})=(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Which model answers, and where."""
+    """Which models answer, and where."""
 
     source: str = field(
-        default="chiasm-mini", metadata={"help": "name of a model (chiasm-mini, hf:OWNER/NAME) or a folder"}
+        default="chiasm-mini",
+        metadata={
+            "help": "name of a model (chiasm-mini, hf:OWNER/NAME) or a folder; `NAME=` before it renames it"
+        },
+    )
+    others: tuple[str, ...] = field(
+        default=(), metadata={"help": "further models, `[NAME=]SOURCE`, loaded when they are asked for"}
     )
     device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
     precision: Precision = field(
@@ -69,6 +92,30 @@ class ModelSettings:
         },
     )
     threads: int = field(default=0, metadata={"help": "CPU threads of the engine; 0 means all cores"})
+
+    def sources(self) -> list[NamedSource]:
+        """All models, the first one first; the others have names, those of their sources if need be.
+
+        Raises:
+            SettingsError: two of one name.
+        """
+        first = NamedSource.parse(self.source)
+        others = [NamedSource.parse(text) for text in self.others]
+        others = [one if one.name else replace(one, name=short_name(one.source)) for one in others]
+        names = [first.name or short_name(first.source), *(one.name for one in others)]
+        for name in names:
+            if not name or names.count(name) > 1:
+                raise SettingsError(
+                    f"model.others: expected a name of its own for each model, got {names}",
+                    f"model.others：每个模型应有各自的名称，实际为 {names}",
+                    param="model.others",
+                )
+        return [first, *others]
+
+
+def short_name(source: str) -> str:
+    """What a model is called that has no other name: the last part of where it is."""
+    return source.rstrip("/").rpartition("/")[2].partition("@")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +134,13 @@ class EngineSettings:
         metadata={"help": "seconds an item may wait for company, while requests come side by side"},
     )
     cache_bytes: int = field(default=32 << 20, metadata={"help": "bytes of result cache; 0 turns it off"})
+    memory_bytes: int = field(
+        default=0, metadata={"help": "bytes of weights that may be loaded at a time; 0 for any number"}
+    )
+    idle_seconds: float = field(
+        default=900.0,
+        metadata={"help": "seconds after which an unused model but the first is unloaded; 0 for never"},
+    )
     stuck_seconds: float = field(
         default=120.0,
         metadata={"help": "seconds one batch may take before the engine is replaced; 0 waits for ever"},

@@ -18,7 +18,7 @@ from chiasm.serving.batching import BatchingConfig
 from chiasm.serving.cache import ResultCache
 from chiasm.serving.client import EngineClient
 from chiasm.serving.engine import EngineServer, warm_up
-from chiasm.serving.lane import EmbedLane
+from chiasm.serving.lane import EmbedLane, Served
 from chiasm.serving.packing import EmbedRequest, bucket_of, from_payload, pack_items, unpack_items
 from chiasm.settings import EngineSettings, Settings
 
@@ -113,12 +113,13 @@ class Asked:
 
 
 def test_only_who_may_expect_company_waits_for_it(model: FakeModel) -> None:
-    lane = EmbedLane(model, BatchingConfig(max_batch_cost=4.0, max_wait=3600.0), ResultCache(0))
+    lane = EmbedLane(BatchingConfig(max_batch_cost=4.0, max_wait=3600.0), ResultCache(0))
+    served = Served(model=model)
     lane.start()
 
     def ask(token: int) -> Asked:
         call = Asked(str(token))
-        lane.submit(call, [item(token)], [bytes([token])])
+        lane.submit(call, served, [item(token)], [bytes([token])])
         return call
 
     for token in (1, 2):

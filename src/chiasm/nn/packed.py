@@ -75,6 +75,11 @@ def pack(model: nn.Module) -> None:
             module.pack()
 
 
+def packed_tensors(module: nn.Module) -> list[Tensor]:
+    """Those of a packed layer, which are neither parameters nor buffers."""
+    return [module.weight] if isinstance(module, PackedLinear) else []
+
+
 def _pack_feed_forward(layer: FeedForward, expand: nn.Linear, contract: nn.Linear) -> None:
     scale = QUICK if layer.activation == "quick_gelu" else 1.0  # x·σ(a·x) is swish(a·x) / a
     bias = None if expand.bias is None else expand.bias * scale

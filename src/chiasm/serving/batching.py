@@ -123,6 +123,10 @@ class BatchQueue(Generic[T]):
         self._recount()
         return True
 
+    def has(self, condition: Callable[[T], bool]) -> bool:
+        """Whether anything that waits is so."""
+        return any(condition(work.payload) for work in self._all())
+
     def take(self, now: float, *, hurry: bool = False) -> Batch[T]:
         """The next batch: full, or some of it has waited ``max_wait``, or ``hurry`` (nobody else comes)."""
         expired = self._remove(lambda work: work.deadline is not None and work.deadline <= now)

@@ -1,5 +1,6 @@
 """The engine from the outside: what web workers and the library process hold instead of a model."""
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,14 @@ from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
 from chiasm.preprocess import ModelDescription, PreparedItem
 from chiasm.serving.departure import Departure
 from chiasm.serving.messages import info_to_error
-from chiasm.serving.packing import EmbedAnswer, EngineStatus, from_payload, pack_items
+from chiasm.serving.packing import (
+    EmbedAnswer,
+    EngineStatus,
+    ModelStanding,
+    ModelStandings,
+    from_payload,
+    pack_items,
+)
 from chiasm.serving.rpc import RpcClient
 
 ITEMS_PER_CALL = 256  # more are sent in several calls, so that others get their turn
@@ -51,19 +59,27 @@ class EngineClient:
     def __init__(self, address: str, *, timeout: float = 60.0, connect_grace: float = 0.5) -> None:
         self._rpc = RpcClient(address, service="engine", connect_grace=connect_grace)
         self._timeout = timeout
+        self._model = ""
         self._known: tuple[int, ModelDescription] | None = None
+
+    def of(self, model: str) -> "EngineClient":
+        """The same engine's model of this name, over the same connection."""
+        other = copy.copy(self)
+        other._model, other._known = model, None
+        return other
 
     @property
     def description(self) -> ModelDescription:
-        """The engine's greeting; asked for again when the engine has restarted.
+        """The model's, which is loaded for it if need be; asked for again when the engine has restarted.
 
         Raises:
+            NotFound: there is no such model.
             Overloaded: the engine is not there.
         """
         known = self._known
         if known is not None and known[0] == self._rpc.generation:
             return known[1]
-        payload, _ = self._rpc.call("describe", {}, timeout=self._timeout)
+        payload, _ = self._rpc.call("describe", {"model": self._model}, timeout=self._timeout)
         description = ModelDescription.from_bytes(payload["description"])
         if known is not None and known[1] == description:
             description = known[1]  # the same object: what hangs on it stays valid
@@ -128,6 +144,12 @@ class EngineClient:
         status: EngineStatus = from_payload(payload, EngineStatus)
         return status
 
+    def standings(self, *, timeout: float = 5.0) -> Sequence[ModelStanding]:
+        """How the engine's models stand, the first one first; raises as :meth:`status` does."""
+        payload, _ = self._rpc.call("models", {}, timeout=timeout)
+        found: ModelStandings = from_payload(payload, ModelStandings)
+        return found.models
+
     def close(self) -> None:
         """End the connection."""
         self._rpc.close()
@@ -142,7 +164,7 @@ class EngineClient:
         timeout = self._timeout if about.deadline is None else about.deadline - time.time()
         if timeout <= 0:
             raise DeadlineExceeded("the deadline has passed already", "期限已过")
-        payload, arrays = pack_items(items, about.revision or self.description.revision)
+        payload, arrays = pack_items(items, about.revision or self.description.revision, self._model)
         try:
             call = self._rpc.start("embed", payload, arrays, timeout=timeout, caller=about.caller)
             with about.departure.means(call.cancel):

@@ -1,4 +1,4 @@
-"""The engine process: owns the weights of one model on one device, and answers over the wire."""
+"""The engine process: owns the weights of its models on one device, and answers over the wire."""
 
 import faulthandler
 import logging
@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, cast
@@ -16,47 +16,61 @@ import numpy as np
 
 from chiasm.errors import ChiasmError, Overloaded
 from chiasm.modality import Audio, Image, Item, Modality, Part, Text, Video
+from chiasm.observe.carried import carried, carrying
 from chiasm.observe.telemetry import Telemetry
 from chiasm.observe.traces import tracing
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.batching import BatchingConfig
 from chiasm.serving.cache import ResultCache
-from chiasm.serving.lane import EmbedLane
-from chiasm.serving.messages import Payload
+from chiasm.serving.lane import EmbedLane, Served
+from chiasm.serving.messages import Payload, error_to_info
 from chiasm.serving.observing import EngineObserver
-from chiasm.serving.packing import EmbedRequest, EngineStatus, from_payload, to_payload, unpack_items
+from chiasm.serving.packing import (
+    EmbedRequest,
+    EngineStatus,
+    ModelStanding,
+    ModelStandings,
+    from_payload,
+    to_payload,
+    unpack_items,
+)
 from chiasm.serving.resolve import resolve
 from chiasm.serving.rpc import IncomingCall, RpcServer
+from chiasm.serving.shelf import Shelf, Source
 from chiasm.serving.wire import Array
-from chiasm.settings import Settings
+from chiasm.settings import NamedSource, Settings
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_LOADER = "chiasm.inference:load"
+WEIGHER = "chiasm.checkpoints:weight_of"
 WATCH_SECONDS = 1.0
 
 
 class EngineServer:
-    """Serves ``describe``, ``embed`` and ``status`` for one model.
+    """Serves ``describe``, ``embed``, ``models`` and ``status``.
 
     Args:
-        model: the model; its ``embed_prepared`` is called from one thread only.
-        settings: bounds of queue, batch and cache.
+        model: the first model; its ``embed_prepared`` is called from one thread only, as that of all.
+        settings: bounds of queue, batch, cache and memory.
         address: ``ipc:///…`` in a folder of mode 0700.
         telemetry: where it counts and traces.
+        others: further models by name, to be loaded when they are asked for.
     """
 
     def __init__(
-        self, model: Embedder, settings: Settings, address: str, telemetry: Telemetry | None = None
+        self,
+        model: Embedder,
+        settings: Settings,
+        address: str,
+        telemetry: Telemetry | None = None,
+        others: Mapping[str, Source] | None = None,
     ) -> None:
         engine = settings.engine
-        self._model = model
-        self._description = model.description.to_bytes()
         self._revision = model.description.revision
         self._stuck_seconds = engine.stuck_seconds
         self._started = time.monotonic()
         self._lane = EmbedLane(
-            model,
             BatchingConfig(
                 max_queue_cost=engine.max_queue_cost,
                 max_batch_cost=engine.max_batch_cost,
@@ -64,12 +78,18 @@ class EngineServer:
                 caller_share=engine.key_share,
             ),
             ResultCache(engine.cache_bytes),
-            observer=EngineObserver(model.description, telemetry or Telemetry()),
+        )
+        self._shelf = Shelf(
+            served(model, telemetry or Telemetry()),
+            others or {},
+            occupied=self._lane.occupied,
+            budget=engine.memory_bytes,
+            idle_seconds=engine.idle_seconds,
         )
         self._server = RpcServer(
             address,
-            {"describe": self._describe, "status": self._status},
-            deferred={"embed": self._embed},
+            {"models": self._models, "status": self._status},
+            deferred={"describe": self._describe, "embed": self._embed},
             on_cancel=lambda call: self._lane.cancel(call.key),
             threads=2,
         )
@@ -77,10 +97,11 @@ class EngineServer:
     def start(self) -> None:
         """Begin to answer; compute in a thread of its own."""
         self._lane.start()
-        self._server.start()
+        self.listen()
 
     def listen(self) -> None:
         """Begin to answer; :meth:`compute` does the rest."""
+        self._shelf.start()
         self._server.start()
 
     def compute(self) -> None:
@@ -94,11 +115,24 @@ class EngineServer:
 
     def stop(self, grace: float) -> None:
         """Refuse new calls, finish those in progress within ``grace`` seconds, close."""
+        self._shelf.close()
         self._server.stop(grace)
         self._lane.stop(timeout=1.0)
 
-    def _describe(self, _payload: Payload, _arrays: list[Array]) -> tuple[Payload, list[Array]]:
-        return {"description": self._description}, []
+    def _describe(self, call: IncomingCall) -> None:
+        def answer(found: Served) -> None:
+            call.reply({"description": found.model.description.to_bytes()})
+
+        self._shelf.use(str(call.payload.get("model", "")), answer, call.fail)
+
+    def _models(self, _payload: Payload, _arrays: list[Array]) -> tuple[Payload, list[Array]]:
+        standings = tuple(
+            ModelStanding(
+                one.name, one.state, one.bytes, None if one.error is None else error_to_info(one.error)
+            )
+            for one in self._shelf.standings()
+        )
+        return to_payload(ModelStandings(standings)), []
 
     def _status(self, _payload: Payload, _arrays: list[Array]) -> tuple[Payload, list[Array]]:
         state = self._lane.state()
@@ -113,14 +147,27 @@ class EngineServer:
 
     def _embed(self, call: IncomingCall) -> None:
         request: EmbedRequest = from_payload(call.payload, EmbedRequest)
-        if request.revision != self._revision:
-            raise Overloaded(
-                f"expected input prepared for revision {self._revision}, got {request.revision}",
-                f"推理引擎当前的模型版本为 {self._revision}，输入是为 {request.revision} 准备的",
-                code="model_changed",
-                retry_after=0.1,
-            )
-        self._lane.submit(call, unpack_items(request, call.arrays), [item.key for item in request.items])
+        items = unpack_items(request, call.arrays)
+        came_with = carried()
+
+        def submit(found: Served) -> None:
+            if request.revision != found.revision:
+                raise Overloaded(
+                    f"expected input prepared for revision {found.revision}, got {request.revision}",
+                    f"推理引擎当前的模型版本为 {found.revision}，输入是为 {request.revision} 准备的",
+                    code="model_changed",
+                    retry_after=0.1,
+                )
+            if not call.cancelled:
+                with carrying(came_with):
+                    self._lane.submit(call, found, items, [item.key for item in request.items])
+
+        self._shelf.use(request.model, submit, call.fail)
+
+
+def served(model: Embedder, telemetry: Telemetry) -> Served:
+    """A loaded model whose work is counted under its name."""
+    return Served(model=model, observer=EngineObserver(model.description, telemetry))
 
 
 def run_engine(
@@ -131,7 +178,8 @@ def run_engine(
     Args:
         settings: ``model`` says what to load and where; ``engine`` bounds the work.
         address: ``ipc:///…`` in a folder of mode 0700.
-        loader: ``module:function`` that is called as ``load(source, device=…, precision=…)``.
+        loader: ``module:function`` that is called as ``load(source, device=…, precision=…)``, with ``name=…``
+            where the model is to be called otherwise.
         grace: seconds that work in progress is given at the end.
 
     Raises:
@@ -203,15 +251,37 @@ def _watch(server: EngineServer, seconds: float, stop: threading.Event) -> None:
 
 def _make(settings: Settings, address: str, loader: str, telemetry: Telemetry) -> EngineServer:
     """Load, warm up, begin to listen."""
-    load = cast(Callable[..., Embedder], resolve(loader))
-    chosen = settings.model
-    model = load(chosen.source, device=chosen.device, precision=chosen.precision)
+    first, *rest = settings.model.sources()
+    model = _loaded(settings, loader, first)
     _limit_torch(settings.model.threads)
     warm_up(model)
-    server = EngineServer(model, settings, address, telemetry)
+    others = {
+        one.name: Source(
+            load=partial(_served, settings, loader, telemetry, one), weigh=partial(_weight, one.source)
+        )
+        for one in rest
+    }
+    server = EngineServer(model, settings, address, telemetry, others)
     server.listen()
     logger.info("serving %s (%s)", model.description.name, model.description.revision)
     return server
+
+
+def _served(settings: Settings, loader: str, telemetry: Telemetry, source: NamedSource) -> Served:
+    model = _loaded(settings, loader, source)
+    warm_up(model)
+    return served(model, telemetry)
+
+
+def _loaded(settings: Settings, loader: str, source: NamedSource) -> Embedder:
+    load = cast(Callable[..., Embedder], resolve(loader))
+    chosen = settings.model
+    named = {"name": source.name} if source.name else {}
+    return load(source.source, device=chosen.device, precision=chosen.precision, **named)
+
+
+def _weight(source: str) -> int:
+    return cast(Callable[[str], int], resolve(WEIGHER))(source)
 
 
 def warm_up(model: Embedder) -> None:

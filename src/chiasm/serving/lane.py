@@ -50,11 +50,30 @@ class Answerable(Protocol):
         """Answer with an error."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Served:
+    """A model that is loaded, and who is told of its work."""
+
+    model: Embedder
+    observer: LaneObserver = field(default_factory=LaneObserver)
+
+    @property
+    def revision(self) -> str:
+        """Of the model."""
+        return self.model.description.revision
+
+    @property
+    def dimensions(self) -> int:
+        """Of its vectors."""
+        return self.model.description.dimensions
+
+
 @dataclass(kw_only=True, eq=False)
 class _Job:
     """One call on its way: what is done and how much is left."""
 
     call: Answerable
+    served: Served
     vectors: NDArray[np.float32]
     left: int
     arrival: float
@@ -79,33 +98,28 @@ class EmbedLane:
     (``max_wait``) only while calls come side by side: one that comes alone, after another that came alone, is
     computed at once.
 
+    Models are only ever called from the lane's thread; a batch is of one of them.
+
     Args:
-        model: computes; only ever called from the lane's thread.
         config: bounds of queue and batch.
         cache: results by content.
-        observer: told of all that happens.
         clock: seconds, monotonic.
     """
 
     def __init__(
         self,
-        model: Embedder,
         config: BatchingConfig,
         cache: ResultCache,
         *,
-        observer: LaneObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._model = model
-        self._dimensions = model.description.dimensions
-        self._revision = model.description.revision
         self._queue: BatchQueue[_Piece] = BatchQueue(config)
         self._cache = cache
-        self._observer = observer or LaneObserver()
         self._clock = clock
         self._changed = threading.Condition()
         self._stopping = False
         self._busy_since: float | None = None
+        self._computing: Served | None = None
         self._company = False  # whether the last batch was of several calls
         self._counts: Counter[str] = Counter()
         self._ended = threading.Event()
@@ -121,7 +135,7 @@ class EmbedLane:
                 begun = self._clock()
                 self._compute([work.payload for work in works])
                 with self._changed:
-                    self._busy_since = None
+                    self._busy_since = self._computing = None
                     self._queue.observe(sum(work.cost for work in works), self._clock() - begun)
                     self._counts["batches"] += 1
         finally:
@@ -134,8 +148,10 @@ class EmbedLane:
             self._changed.notify()
         self._ended.wait(timeout)
 
-    def submit(self, call: Answerable, items: Sequence[PreparedItem], keys: Sequence[bytes]) -> None:
-        """Take a call; returns at once. The answer goes to ``call``.
+    def submit(
+        self, call: Answerable, served: Served, items: Sequence[PreparedItem], keys: Sequence[bytes]
+    ) -> None:
+        """Take a call for a model; returns at once. The answer goes to ``call``.
 
         Raises:
             Overloaded: the queue is full, or the lane is stopping.
@@ -144,10 +160,11 @@ class EmbedLane:
         now = self._clock()
         job = _Job(
             call=call,
+            served=served,
             left=len(items),
             arrival=now,
             carried=carried(),
-            vectors=np.zeros((len(items), self._dimensions), np.float32),
+            vectors=np.zeros((len(items), served.dimensions), np.float32),
         )
         pieces = [
             _Piece(job=job, index=index, key=key, item=item)
@@ -161,7 +178,7 @@ class EmbedLane:
             Work(
                 group=call.key,
                 caller=call.caller,
-                bucket=bucket_of(piece.item),
+                bucket=_bucket_of(served, piece.item),
                 cost=piece.item.cost,
                 arrival=now,
                 deadline=call.deadline,
@@ -197,6 +214,11 @@ class EmbedLane:
         with self._changed:
             self._counts["cancelled"] += len(self._queue.cancel(key))
 
+    def occupied(self, served: Served) -> bool:
+        """Whether work for this model waits or is being computed."""
+        with self._changed:
+            return self._computing is served or self._queue.has(lambda piece: piece.job.served is served)
+
     def state(self) -> dict[str, Any]:
         """Queue length and cost, seconds that the present batch has been running, counts."""
         with self._changed:
@@ -212,8 +234,8 @@ class EmbedLane:
             }
 
     def _from_cache(self, job: _Job, index: int, key: bytes, item: PreparedItem) -> bool:
-        vector = self._cache.get(key, self._revision)
-        self._observer.looked_up(item, found=vector is not None)
+        vector = self._cache.get(key, job.served.revision)
+        job.served.observer.looked_up(item, found=vector is not None)
         if vector is None:
             return False
         job.vectors[index] = vector
@@ -228,6 +250,7 @@ class EmbedLane:
                 batch = self._queue.take(now, hurry=self._stopping or not self._company)
                 if batch.works:
                     self._busy_since = now
+                    self._computing = batch.works[0].payload.job.served
                     self._company = len({work.group for work in batch.works}) > 1
                 elif not batch.expired:
                     if self._stopping:
@@ -279,18 +302,19 @@ class EmbedLane:
     def _embed(self, pieces: Sequence[_Piece]) -> NDArray[np.float32]:
         begun = self._clock()
         items = [piece.item for piece in pieces]
-        vectors = self._model.embed_prepared(items)
-        self._observer.computed(items, self._clock() - begun)
-        if vectors.shape != (len(pieces), self._dimensions) or not np.isfinite(vectors).all():
+        served = pieces[0].job.served
+        vectors = served.model.embed_prepared(items)
+        served.observer.computed(items, self._clock() - begun)
+        if vectors.shape != (len(pieces), served.dimensions) or not np.isfinite(vectors).all():
             raise ChiasmError(
-                f"expected finite vectors of shape {[len(pieces), self._dimensions]}, "
+                f"expected finite vectors of shape {[len(pieces), served.dimensions]}, "
                 f"got {list(vectors.shape)} or values that are not finite",
                 "模型给出的向量形状不符或含有非有限值",
             )
         return vectors
 
     def _keep(self, piece: _Piece, vector: NDArray[np.float32]) -> None:
-        self._cache.put(piece.key, self._revision, vector)
+        self._cache.put(piece.key, piece.job.served.revision, vector)
         piece.job.vectors[piece.index] = vector
         self._settle(piece.job)
 
@@ -305,7 +329,7 @@ class EmbedLane:
         waited = max(0.0, self._clock() - job.arrival - job.inference)
         answer = EmbedAnswer(job.errors, 1000 * waited, 1000 * job.inference, job.cached)
         job.call.reply(to_payload(answer), [job.vectors])
-        self._observer.answered(
+        job.served.observer.answered(
             Answered(
                 carried=job.carried,
                 items=len(job.vectors),
@@ -315,3 +339,7 @@ class EmbedLane:
                 computed=job.inference,
             )
         )
+
+
+def _bucket_of(served: Served, item: PreparedItem) -> str:
+    return f"{served.model.description.name}@{served.revision}:{bucket_of(item)}"

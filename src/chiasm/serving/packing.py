@@ -34,10 +34,11 @@ class ItemHeader(msgspec.Struct, array_like=True, frozen=True):
 
 
 class EmbedRequest(msgspec.Struct, frozen=True):
-    """``revision``: the model that the items were prepared for."""
+    """``revision``: the model that the items were prepared for. ``model``: its name; empty for the first."""
 
     revision: str
     items: tuple[ItemHeader, ...]
+    model: str = ""
 
 
 class EmbedAnswer(msgspec.Struct, frozen=True):
@@ -66,6 +67,21 @@ class EngineStatus(msgspec.Struct, frozen=True):
     counts: dict[str, int]
 
 
+class ModelStanding(msgspec.Struct, frozen=True):
+    """How a model of the engine stands: unloaded, loading, loaded or failed, and then why."""
+
+    name: str
+    state: str
+    bytes: int
+    error: ErrorInfo | None = None
+
+
+class ModelStandings(msgspec.Struct, frozen=True):
+    """Of all models, the first one first."""
+
+    models: tuple[ModelStanding, ...]
+
+
 def to_payload(struct: msgspec.Struct) -> Payload:
     """A plain dictionary for the wire."""
     payload: Payload = msgspec.to_builtins(struct, builtin_types=(bytes,))
@@ -86,7 +102,7 @@ def from_payload(payload: Payload, kind: type[Any]) -> Any:
         ) from error
 
 
-def pack_items(items: Sequence[PreparedItem], revision: str) -> tuple[Payload, list[Array]]:
+def pack_items(items: Sequence[PreparedItem], revision: str, model: str = "") -> tuple[Payload, list[Array]]:
     """Payload and arrays of an ``embed`` call."""
     headers: list[ItemHeader] = []
     arrays: list[Array] = []
@@ -96,7 +112,7 @@ def pack_items(items: Sequence[PreparedItem], revision: str) -> tuple[Payload, l
             parts.append(PartHeader(part.modality, tuple(part.arrays), part.truncated, part.cost))
             arrays += part.arrays.values()
         headers.append(ItemHeader(item.key(), tuple(parts)))
-    return to_payload(EmbedRequest(revision, tuple(headers))), arrays
+    return to_payload(EmbedRequest(revision, tuple(headers), model)), arrays
 
 
 def unpack_items(request: EmbedRequest, arrays: Sequence[Array]) -> list[PreparedItem]:
