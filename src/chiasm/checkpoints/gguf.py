@@ -9,7 +9,7 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
-from chiasm.checkpoints.storage import compare_names
+from chiasm.checkpoints.storage import fill
 from chiasm.errors import CheckpointError
 from chiasm.models.llama.config import LlamaConfig
 from chiasm.models.llama.model import Llama
@@ -61,18 +61,7 @@ def load_gguf(path: Path) -> tuple[Llama, Tokenizer]:
     config = _config(path, facts, tied="output.weight" not in names)
     with torch.device("meta"):
         model = Llama(config)
-    state = _state(reader.tensors, config)
-    like = model.state_dict()
-    compare_names(set(like), set(state))
-    for name, tensor in state.items():
-        if tensor.shape != like[name].shape:
-            raise _bad(
-                path,
-                f"{name} of shape {list(like[name].shape)}",
-                f"{name} 的形状 {list(like[name].shape)}",
-                list(tensor.shape),
-            )
-    model.load_state_dict(state, assign=True)
+    fill(model, _state(reader.tensors, config))
     return model.eval().requires_grad_(False), _tokenizer(path, facts)
 
 

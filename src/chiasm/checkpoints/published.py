@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chiasm.checkpoints import layout, shapes
 from chiasm.checkpoints.foreign import read_image_numbers, read_state, read_tokenizer
-from chiasm.checkpoints.storage import compare_names
+from chiasm.checkpoints.storage import fill
 from chiasm.errors import CheckpointError
 from chiasm.modality import Modality
 from chiasm.models.bert.import_weights import convert as convert_bert
@@ -72,7 +72,7 @@ def load_published(
     with torch.device("meta"):
         plan = FAMILIES[kind](folder, config)
     _check_tokenizer(plan)
-    module = _filled(plan).to(device, getattr(torch, precision)).eval().requires_grad_(False)
+    module = fill(plan.module, plan.state).to(device, getattr(torch, precision)).eval().requires_grad_(False)
     scale = module.logit_scale.exp().item() if isinstance(module, Clip) else 1.0
     return module, ModelDescription(
         name=folder.resolve().name,
@@ -87,20 +87,6 @@ def load_published(
         preprocess=plan.preprocess,
         tokenizer=plan.tokenizer,
     )
-
-
-def _filled(plan: _Plan) -> Published:
-    like = plan.module.state_dict()
-    compare_names(set(like), set(plan.state))
-    for name, tensor in plan.state.items():
-        if tensor.shape != like[name].shape:
-            raise CheckpointError(
-                f"{name}: expected {list(like[name].shape)}, got {list(tensor.shape)}",
-                f"{name}：形状应为 {list(like[name].shape)}，实际为 {list(tensor.shape)}",
-                param=name,
-            )
-    plan.module.load_state_dict(dict(plan.state), assign=True)
-    return plan.module
 
 
 def _sentences(folder: Path, config: Mapping[str, Any]) -> _Plan:

@@ -3,17 +3,19 @@ rest in half precision."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from chiasm.errors import CheckpointError
 from chiasm.nn.quantised import dequantise, quantise
 
 SCALE = ":scale"
 LEAST_SIDE = 64
+M = TypeVar("M", bound=nn.Module)
 _UNSTORED = "num_batches_tracked"  # counts training steps; nothing at inference reads it
 
 
@@ -134,3 +136,22 @@ def _checked(name: str, tensor: Tensor, like: Tensor) -> Tensor:
             param=name,
         )
     return tensor
+
+
+def fill(module: M, state: Mapping[str, Tensor]) -> M:
+    """An empty module with these tensors as its own.
+
+    Raises:
+        CheckpointError: naming tensors that are missing, too many, or of another shape.
+    """
+    like = module.state_dict()
+    compare_names(set(like), set(state))
+    for name, tensor in state.items():
+        if tensor.shape != like[name].shape:
+            raise CheckpointError(
+                f"{name}: expected {list(like[name].shape)}, got {list(tensor.shape)}",
+                f"{name}：形状应为 {list(like[name].shape)}，实际为 {list(tensor.shape)}",
+                param=name,
+            )
+    module.load_state_dict(dict(state), assign=True)
+    return module
