@@ -93,13 +93,18 @@ class ModelSettings:
     )
     threads: int = field(default=0, metadata={"help": "CPU threads of the engine; 0 means all cores"})
 
+    @property
+    def first(self) -> NamedSource:
+        """The model that answers where none is named."""
+        return NamedSource.parse(self.source)
+
     def sources(self) -> list[NamedSource]:
         """All models, the first one first; the others have names, those of their sources if need be.
 
         Raises:
             SettingsError: two of one name.
         """
-        first = NamedSource.parse(self.source)
+        first = self.first
         others = [NamedSource.parse(text) for text in self.others]
         others = [one if one.name else replace(one, name=short_name(one.source)) for one in others]
         names = [first.name or short_name(first.source), *(one.name for one in others)]

@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.resources import files
@@ -20,6 +20,7 @@ from chiasm.library.server import handlers
 from chiasm.library.watching import keep_in_step
 from chiasm.library.work import ADD_FILES, INDEX_FOLDER, job_functions
 from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.models.mini.served import ServedModel, served_model
 from chiasm.observe.telemetry import Telemetry
 from chiasm.observe.traces import tracing
 from chiasm.preprocess import Embedder, Preprocessor
@@ -64,7 +65,15 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
             return
         about = engine.description
         hearing = Preprocessor(about, recogniser_of(about))
-        library = stack.enter_context(open_library(settings, engine, preprocessor=hearing))
+        others = {one.name: served_model(engine.of(one.name)) for one in settings.model.sources()[1:]}
+        library = stack.enter_context(
+            open_library(
+                settings,
+                engine,
+                preprocessor=hearing,
+                others={name: (other.embedder, other.preprocessor) for name, other in others.items()},
+            )
+        )
         keys = stack.enter_context(Keys(settings.library.data_dir))
         # one for the whole process: two that count the same would overwrite each other
         telemetry = Telemetry(tracer=stack.enter_context(tracing(settings.server.otlp_endpoint, "library")))
@@ -78,6 +87,7 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
                     settings=settings,
                     engine=engine,
                     hearing=hearing,
+                    others=others,
                     library=library,
                     keys=keys,
                     telemetry=telemetry,
@@ -103,6 +113,7 @@ def _answerer(
     settings: Settings,
     engine: Embedder,
     hearing: Preprocessor,
+    others: Mapping[str, ServedModel],
     library: Library,
     keys: Keys,
     telemetry: Telemetry,
@@ -115,6 +126,7 @@ def _answerer(
         settings=settings,
         embedder=engine,
         preprocessor=hearing,
+        others=others,
         library=library,
         keys=keys,
         telemetry=telemetry,

@@ -1,5 +1,6 @@
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,13 +75,14 @@ def test_indexing_can_be_stopped_while_slow_files_trickle_in(
         pass
 
     library = open_library()
-    library._indexer._cutter = lambda path: Cut(
+    slow = lambda path: Cut(  # noqa: E731
         modality="text",
         mime="text/plain",
         pieces=(
             Piece(modality="text", item=prepared(f"{n}")) for n in range(1000) if time.sleep(0.1) is None
         ),
     )
+    library._makers._first = replace(library._makers._first, cutter=slow)
     library.create_store("mine")
     started = time.monotonic()
 

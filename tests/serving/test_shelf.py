@@ -119,7 +119,9 @@ def test_batches_are_of_one_model(engine: Engine) -> None:
             pool.submit(engine.client.of(("first", "a")[n % 2]).embed_prepared, [item(n)])
             for n in range(1, 9)
         ]
-        eventually(lambda: engine.client.status().queue_length >= 6)
+        eventually(
+            lambda: engine.client.status().queue_length + len(engine.first.tokens) + len(model.tokens) == 9
+        )
         engine.first.gate.set()
         for n, call in enumerate(calls, 1):
             np.testing.assert_allclose(call.result(60), [vector(n)], atol=1e-7)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -11,11 +11,12 @@ from flask import current_app
 
 from chiasm.api.passes import Passes
 from chiasm.api.pool import DecodePool
-from chiasm.api.ports import ItemPreprocessor, LibraryApi
+from chiasm.api.ports import LibraryApi, ModelApi
 from chiasm.errors import Overloaded
 from chiasm.library import Calibration
 from chiasm.observe.telemetry import Telemetry
 from chiasm.preprocess import Embedder
+from chiasm.preprocess.late import Prepares
 from chiasm.settings import Limits, Settings
 from chiasm.stores import AuditLog, Keys
 
@@ -28,6 +29,7 @@ class ApiContext:
         settings: the one settings tree.
         embedder: the engine's client, or a model in this process.
         preprocessor: of the embedder's model; thread-safe.
+        others: further models, by name.
         library: the library's client, or a library in this process, which indexes within the request and has
             no jobs to ask about.
         clock: seconds since the epoch.
@@ -39,8 +41,9 @@ class ApiContext:
 
     settings: Settings
     embedder: Embedder
-    preprocessor: ItemPreprocessor
+    preprocessor: Prepares
     library: LibraryApi
+    others: Mapping[str, ModelApi] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
     keys: Keys | None = None
     audit: AuditLog | None = None

@@ -79,6 +79,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", _STORE): Operation(tag="Vector stores"),
     ("POST", _STORE): Operation(tag="Vector stores", body=stores.UpdateStoreBody),
     ("DELETE", _STORE): Operation(tag="Vector stores"),
+    ("POST", f"{_STORE}/reembed"): Operation(
+        tag="Vector stores", body=stores.ReembedBody, optional=True, status=202
+    ),
     ("GET", f"{_STORE}/files"): Operation(tag="Vector stores", query=stores.EntriesCursor),
     ("POST", f"{_STORE}/files"): Operation(tag="Vector stores", body=stores.AttachBody, parts=("file",)),
     ("GET", f"{_STORE}/files/<file_id>"): Operation(tag="Vector stores"),

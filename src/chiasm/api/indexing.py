@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from chiasm.api.admission import has_budget, spend
 from chiasm.api.context import context
 from chiasm.api.costs import estimate_of
+from chiasm.api.model import describe
 from chiasm.api.ports import Jobs
 from chiasm.stores import Amounts, EntryRecord
 from chiasm.stores.records import Attribute
@@ -19,7 +20,7 @@ def attach(
         NotFound: no such store or file.
         RateLimited: more than is left of the caller's budget.
     """
-    pay_for(file_ids)
+    pay_for(store, file_ids)
     ready = context()
     entries = ready.library.attach_files(store, file_ids, attributes=attributes)
     waiting = [entry.file.id for entry in entries if entry.status == "in_progress"]
@@ -32,8 +33,8 @@ def attach(
     return list(entries)
 
 
-def pay_for(file_ids: Sequence[str]) -> None:
-    """Count what indexing these files will need.
+def pay_for(store: str, file_ids: Sequence[str]) -> None:
+    """Count what indexing these files into a store will need.
 
     Raises:
         NotFound: no such file.
@@ -42,6 +43,6 @@ def pay_for(file_ids: Sequence[str]) -> None:
     if not has_budget():
         return
     ready = context()
-    description = ready.embedder.description
+    description = describe(ready.library.get_store(store).store.model)
     paths = [ready.library.path_of(file_id) for file_id in file_ids]
     spend(sum((estimate_of(path, ready.settings, description) for path in paths), Amounts()))

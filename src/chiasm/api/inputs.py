@@ -16,6 +16,7 @@ from chiasm.media import decode, fetch, from_base64
 from chiasm.modality import Item, Part, Text
 from chiasm.observe.carried import in_other_threads
 from chiasm.preprocess import PreparedItem
+from chiasm.preprocess.late import Prepares
 from chiasm.serving.departure import Departure
 
 
@@ -51,8 +52,8 @@ def departure() -> Departure:
     return found
 
 
-def prepare(specs: list[ItemSpec]) -> list[PreparedItem]:
-    """What the model takes, in the order of ``specs``.
+def prepare(specs: list[ItemSpec], preprocessor: Prepares) -> list[PreparedItem]:
+    """What the model of ``preprocessor`` takes, in the order of ``specs``.
 
     Raises:
         ChiasmError: the first input that is wrong, named.
@@ -62,13 +63,15 @@ def prepare(specs: list[ItemSpec]) -> list[PreparedItem]:
     presence.expect_presence()
     kinds = {part.kind for spec in specs for part in spec.parts}
     if kinds <= {"text"}:
-        return [_prepare(ready, spec) for spec in specs]  # no I/O and no decoding: threads would only cost
+        return [
+            _prepare(ready, spec, preprocessor) for spec in specs
+        ]  # no I/O and no decoding: threads would only cost
     pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
     with ready.telemetry.tracer.span("prepare"):
 
         def prepare_one(spec: ItemSpec) -> PreparedItem:
             presence.expect_presence()
-            return _prepare(ready, spec)
+            return _prepare(ready, spec, preprocessor)
 
         return pool.map(in_other_threads(prepare_one), specs, seconds=seconds_left())
 
@@ -123,10 +126,10 @@ def _held(ready: ApiContext, spec: ItemSpec) -> ItemSpec:
     return replace(spec, parts=tuple(parts))
 
 
-def _prepare(ready: ApiContext, spec: ItemSpec) -> PreparedItem:
+def _prepare(ready: ApiContext, spec: ItemSpec, preprocessor: Prepares) -> PreparedItem:
     item = Item(tuple(load_part(ready, part) for part in spec.parts))
     try:
-        return ready.preprocessor.prepare(item)
+        return preprocessor.prepare(item)
     except Overloaded:
         raise  # about the engine, not about the input
     except ChiasmError as error:

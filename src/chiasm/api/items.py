@@ -14,7 +14,7 @@ from chiasm.api.bodies import validated
 from chiasm.api.context import context
 from chiasm.api.forms import read_items
 from chiasm.api.inputs import hold
-from chiasm.api.model import embed
+from chiasm.api.model import describe, embed
 from chiasm.api.parts import ItemSpec, parse_content
 from chiasm.api.relating import modality_of
 from chiasm.api.schemas.items import ItemBody
@@ -106,13 +106,16 @@ def put(store: str, drafts: Sequence[Draft], existing: Existing) -> list[PutItem
     Raises:
         ChiasmError: the first that is wrong; the engine or the library cannot answer.
     """
+    model = context().library.get_store(store).store.model
     with ExitStack() as held:
+        revision: str | None = None
         items: dict[int, tuple[NewItem, Vector]] = {
             id(draft): (draft.item, draft.vector) for draft in drafts if draft.vector is not None
         }
         others = [draft for draft in drafts if draft.spec is not None]
         if others:
-            items |= _embedded(others, held)
+            revision = describe(model).revision
+            items |= _embedded(others, held, model)
         ordered = [items[id(draft)] for draft in drafts]
         if len(widths := {len(vector) for _, vector in ordered}) > 1:
             raise expected("vectors of equal length", "长度相同的向量", sorted(widths), "vector")
@@ -121,13 +124,16 @@ def put(store: str, drafts: Sequence[Draft], existing: Existing) -> list[PutItem
             np.array([vector for _, vector in ordered], np.float32),
             [item for item, _ in ordered],
             existing=existing,
+            revision=revision,
         )
     return list(kept)
 
 
-def _embedded(drafts: Sequence[Draft], held: ExitStack) -> dict[int, tuple[NewItem, Vector]]:
+def _embedded(
+    drafts: Sequence[Draft], held: ExitStack, model: str | None
+) -> dict[int, tuple[NewItem, Vector]]:
     specs = hold([draft.spec for draft in drafts if draft.spec is not None])
-    embedded = embed(specs)
+    embedded = embed(specs, model)
     found: dict[int, tuple[NewItem, Vector]] = {}
     for draft, spec, prepared, vector in zip(drafts, specs, embedded.items, embedded.vectors, strict=True):
         item = replace(_with_file(draft.item, spec, held), modality=modality_of(prepared))

@@ -15,8 +15,10 @@ from chiasm.api.context import context
 from chiasm.api.costs import amounts_of
 from chiasm.api.inputs import deadline, departure, prepare, seconds_left
 from chiasm.api.parts import ItemSpec
+from chiasm.api.ports import ModelApi
 from chiasm.errors import ChiasmError, NotFound
-from chiasm.preprocess import ModelDescription, PreparedItem
+from chiasm.preprocess import Embedder, ModelDescription, PreparedItem
+from chiasm.preprocess.late import Prepares
 from chiasm.serving.departure import Departure
 
 _ENGINE_PARAM = re.compile(r"input\[(\d+)\](.*)", re.DOTALL)
@@ -49,6 +51,14 @@ class TimedEmbedder(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class First:
+    """The first model."""
+
+    embedder: Embedder
+    preprocessor: Prepares
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Embedded:
     """Items as the model took them, and their unit vectors ``[items, d]``."""
 
@@ -56,35 +66,53 @@ class Embedded:
     vectors: NDArray[np.float32]
 
 
-def describe(name: str | None) -> ModelDescription:
+def served(name: str | None) -> ModelApi:
     """The model that ``name`` means; nothing and ``"default"`` mean the first that is served.
 
     Raises:
         NotFound: no such model.
         Overloaded: the engine is not there.
     """
-    description = context().embedder.description
-    if name not in {None, "", "default", description.name}:
-        raise NotFound(
-            f"there is no model {name[:100] if name else name!r}; this server has {description.name}",
-            f"没有模型 {name[:100] if name else name!r}；此服务器提供 {description.name}",
-            param="model",
-            code="model_not_found",
-        )
-    return description
+    ready = context()
+    if name in {None, "", "default"}:
+        return First(embedder=ready.embedder, preprocessor=ready.preprocessor)
+    if name in ready.others:
+        return ready.others[name]
+    first = ready.embedder.description.name
+    if name == first:
+        return First(embedder=ready.embedder, preprocessor=ready.preprocessor)
+    there = [first, *ready.others]
+    raise NotFound(
+        f"there is no model {name[:100] if name else name!r}; this server has {', '.join(there)}",
+        f"没有模型 {name[:100] if name else name!r}；此服务器提供 {'、'.join(there)}",
+        param="model",
+        code="model_not_found",
+    )
 
 
-def embed(specs: list[ItemSpec]) -> Embedded:
+def describe(name: str | None) -> ModelDescription:
+    """What there is to know of a model, which is loaded for it if need be; raises as :func:`served` does."""
+    return served(name).embedder.description
+
+
+def chosen(name: str | None) -> str | None:
+    """A model as stores remember it: ``None`` for the first; raises as :func:`served` does."""
+    served(name)
+    return name if name in context().others else None
+
+
+def embed(specs: list[ItemSpec], model: str | None) -> Embedded:
     """Fetch, decode, prepare and embed, in order.
 
     Raises:
         ChiasmError: the first input that is wrong, named; or the engine cannot answer.
     """
-    items = prepare(specs)
+    using = served(model)
+    items = prepare(specs, using.preprocessor)
     seconds_left()
     try:
-        with spending(amounts_of(items, context().embedder.description)):
-            return Embedded(items=items, vectors=_timed(items))
+        with spending(amounts_of(items, using.embedder.description)):
+            return Embedded(items=items, vectors=_timed(items, using.embedder))
     except ChiasmError as error:
         match = _ENGINE_PARAM.fullmatch(error.param or "")
         if match and int(match[1]) < len(specs):
@@ -134,8 +162,7 @@ def truncation(item: PreparedItem) -> dict[str, int]:
     return cut
 
 
-def _timed(items: Sequence[PreparedItem]) -> NDArray[np.float32]:
-    embedder = context().embedder
+def _timed(items: Sequence[PreparedItem], embedder: Embedder) -> NDArray[np.float32]:
     if isinstance(embedder, TimedEmbedder):
         with context().telemetry.tracer.span("engine", "client"):
             result = embedder.embed_timed(items, deadline=deadline(), caller=caller(), departure=departure())

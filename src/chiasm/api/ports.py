@@ -9,22 +9,34 @@ from numpy.typing import ArrayLike
 from chiasm.jobs import JobRecord
 from chiasm.library import Hit, NewItem, PutItem, StoreInfo
 from chiasm.library.items import Existing
-from chiasm.modality import Item
-from chiasm.preprocess import PreparedItem
+from chiasm.preprocess import Embedder
+from chiasm.preprocess.late import Prepares
+from chiasm.serving.packing import ModelStanding
 from chiasm.stores.records import Attribute, EntryRecord, FileRecord, Page, SegmentRecord
 
 
-class ItemPreprocessor(Protocol):
-    """Whatever turns items into model inputs: ``Preprocessor``, or one that waits for the engine."""
+class ModelApi(Protocol):
+    """A model and what prepares for it: ``ServedModel``."""
 
-    def prepare(self, item: Item) -> PreparedItem:
-        """The item as the model takes it; raises InvalidInput."""
+    @property
+    def embedder(self) -> Embedder: ...
+    @property
+    def preprocessor(self) -> Prepares: ...
+
+
+@runtime_checkable
+class Shelved(Protocol):
+    """An embedder whose process has further models."""
+
+    def standings(self, *, timeout: float = 5.0) -> Sequence[ModelStanding]: ...
 
 
 class LibraryApi(Protocol):
     """The part of ``chiasm.library.Library``, or of its client, that the routes use. See there."""
 
-    def create_store(self, name: str, *, attributes: Mapping[str, Attribute] | None = None) -> StoreInfo: ...
+    def create_store(
+        self, name: str, *, attributes: Mapping[str, Attribute] | None = None, model: str | None = None
+    ) -> StoreInfo: ...
     def get_store(self, reference: str) -> StoreInfo: ...
     def list_stores(self, **cursor: Any) -> Page[StoreInfo]: ...
     def update_store(
@@ -81,6 +93,7 @@ class Jobs(Protocol):
 
     def submit_index_folder(self, store: str, folder: Path | str) -> JobRecord: ...
     def submit_add_files(self, store: str, file_ids: Sequence[str]) -> JobRecord: ...
+    def submit_reembed(self, store: str, model: str | None) -> JobRecord: ...
     def submit_batch(self, params: Mapping[str, Any]) -> JobRecord: ...
     def get_job(self, job_id: str) -> JobRecord: ...
     def list_jobs(self, *, limit: int = 50, offset: int = 0) -> list[JobRecord]: ...

@@ -65,7 +65,7 @@ def relate(model: str | None, queries: list[ItemSpec], documents: list[ItemSpec]
     limits = state().context.settings.limits
     check_parts(sum(len(spec.parts) for spec in (*queries, *documents)), param, limits)
     description = describe(model)
-    embedded = embed([*queries, *documents])
+    embedded = embed([*queries, *documents], model)
     n = len(queries)
     left = Side.of(_part(embedded, 0, n), queries, documents=False)
     right = Side.of(_part(embedded, n, None), documents, documents=True)

@@ -35,6 +35,7 @@ NEEDS: Mapping[str, Need] = {
     "stores.get_store": "read",
     "stores.update_store": "write",
     "stores.delete_store": "write",
+    "stores.reembed": "write",
     "entries.attach_file": "write",
     "entries.list_entries": "read",
     "entries.get_entry": "read",

@@ -37,7 +37,7 @@ def bench(
 
     settings = options.read_settings({"model.source": model}).settings
     say("measuring; this takes minutes …", "正在测试，需要几分钟……")
-    report = benchmark(settings.model.source, only=only, quick=quick, log=lambda line: say(line, line))
+    report = benchmark(settings.model.first.source, only=only, quick=quick, log=lambda line: say(line, line))
     if output is not None:
         output.write_text(report.to_markdown(), encoding="utf-8")
     emit(report.to_dict(), lambda: Text(report.to_markdown()), as_json=as_json)

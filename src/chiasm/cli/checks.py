@@ -160,9 +160,9 @@ def model(settings: Settings, clock: Callable[[], float]) -> Iterator[Check]:
     from chiasm.inference import load
     from chiasm.modality import Image
 
-    begin = clock()
+    begin, chosen = clock(), settings.model
     try:
-        loaded = load(settings.model.source, device=settings.model.device, precision=settings.model.precision)
+        loaded = load(chosen.first.source, device=chosen.device, precision=chosen.precision)
     except ChiasmError as error:
         yield Check(name="model", found="–", ok=False, advice_en=error.en, advice_zh=error.zh)
         return

@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chiasm.cli.console import say
 from chiasm.cli.processes import engine_beside
-from chiasm.errors import StoreError
-from chiasm.preprocess import Embedder, Preprocessor
+from chiasm.errors import NotFound, StoreError
+from chiasm.preprocess import Embedder
+from chiasm.preprocess.late import Prepares
 from chiasm.settings import Settings
+
+if TYPE_CHECKING:
+    from chiasm.models.mini.served import ServedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +27,30 @@ class Connection:
 
     library: Any
     embedder: Embedder
-    preprocessor: Preprocessor
+    preprocessor: Prepares
     remote: bool
+
+    def maker_for(self, store: str) -> "ServedModel":
+        """The model whose vectors a store has.
+
+        Raises:
+            NotFound: no such store, or its model is not here.
+        """
+        from chiasm.models.mini.served import ServedModel, served_model
+        from chiasm.serving.client import EngineClient
+
+        model = self.library.get_store(store).store.model
+        if model is None:
+            return ServedModel(embedder=self.embedder, preprocessor=self.preprocessor)
+        if isinstance(self.embedder, EngineClient):
+            return served_model(self.embedder.of(model))
+        raise NotFound(
+            f"store {store!r} has vectors of the model {model!r}: start `chiasm serve --model {model}=SOURCE` "
+            "with it among the others",
+            f"库 {store!r} 的向量来自模型 {model!r}：请先用 `chiasm serve --model {model}=来源` 提供该模型",
+            param="model",
+            code="model_not_found",
+        )
 
 
 @contextmanager
@@ -56,12 +82,12 @@ def connect(settings: Settings) -> Iterator[Connection]:
 @contextmanager
 def _remote(address: str) -> Iterator[Connection]:
     from chiasm.library.client import LibraryClient
-    from chiasm.models.mini.recogniser import recogniser_of
+    from chiasm.models.mini.served import served_model
     from chiasm.serving.client import EngineClient
 
     with LibraryClient(address) as library, EngineClient(engine_beside(address)) as engine:
-        preprocessor = Preprocessor(engine.description, recogniser_of(engine.description))
-        yield Connection(library=library, embedder=engine, preprocessor=preprocessor, remote=True)
+        first = served_model(engine)
+        yield Connection(library=library, embedder=engine, preprocessor=first.preprocessor, remote=True)
 
 
 @contextmanager
@@ -71,7 +97,8 @@ def _in_process(settings: Settings) -> Iterator[Connection]:
     from chiasm.stores.lock import DataDirLock
 
     say("loading the model …", "正在加载模型……")
+    chosen = settings.model
     with DataDirLock(settings.library.data_dir):
-        model = load(settings.model.source, device=settings.model.device, precision=settings.model.precision)
+        model = load(chosen.first.source, device=chosen.device, precision=chosen.precision)
         with open_library(settings, model, preprocessor=model.preprocessor) as library:
             yield Connection(library=library, embedder=model, preprocessor=model.preprocessor, remote=False)

@@ -39,8 +39,8 @@ def embed(
         options.expect_folder_of(output, "--output")
     from chiasm.inference import load
 
-    settings = options.read_settings({"model.source": model, "model.device": device}).settings
-    loaded = load(settings.model.source, device=settings.model.device, precision=settings.model.precision)
+    chosen = options.read_settings({"model.source": model, "model.device": device}).settings.model
+    loaded = load(chosen.first.source, device=chosen.device, precision=chosen.precision)
     vectors = loaded.embed([items] if mixed else items)
     if output is not None:
         _save(output, vectors)

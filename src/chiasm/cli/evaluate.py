@@ -81,7 +81,7 @@ def evaluate(
     settings = options.read_settings({"model.source": model}).settings
     say("measuring; this takes minutes …", "正在评测，需要几分钟……")
     report = run(
-        settings.model.source,
+        settings.model.first.source,
         data,
         only=only,
         sources=sources,
@@ -93,7 +93,7 @@ def evaluate(
     if output is not None:
         output.write_text(report.to_markdown(), encoding="utf-8")
     if annotate:
-        _annotate(settings.model.source, report)
+        _annotate(settings.model.first.source, report)
     emit(report.to_dict(), lambda: Text(report.to_markdown()), as_json=as_json)
 
 

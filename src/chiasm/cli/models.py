@@ -13,10 +13,10 @@ def models(model: options.Model = None, as_json: options.AsJson = False) -> None
     from chiasm.inference import load
 
     settings = options.read_settings({"model.source": model}).settings
-    description = load(settings.model.source, device="cpu").description
+    description = load(settings.model.first.source, device="cpu").description
     data: dict[str, Any] = {
         "id": description.name,
-        "source": settings.model.source,
+        "source": settings.model.first.source,
         "revision": description.revision,
         "modalities": description.modalities,
         "capabilities": description.capabilities,

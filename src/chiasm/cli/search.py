@@ -135,8 +135,9 @@ def _nothing_yet(data_dir: Path) -> NotFound:
 
 
 def _hits(reached: Any, item: Any, store: str, **wanted: Any) -> list[Any]:
-    vectors = reached.embedder.embed_prepared([reached.preprocessor.prepare(item)])
-    revision = reached.embedder.description.revision
+    maker = reached.maker_for(store)
+    vectors = maker.embedder.embed_prepared([maker.preprocessor.prepare(item)])
+    revision = maker.embedder.description.revision
     return list(reached.library.search(store, vectors, revision=revision, **wanted))
 
 

@@ -19,6 +19,16 @@ Host = Annotated[str | None, typer.Option("--host", help="Address to listen on."
 Port = Annotated[
     int | None, typer.Option("--port", help="Port to listen on; 0 picks a free one.", show_default="8000")
 ]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="Model to serve, [NAME=]SOURCE: a name (chiasm-mini, hf:OWNER/NAME) or a folder. "
+        "May be repeated: the first answers where none is named, "
+        "the others are loaded when they are asked for.",
+        show_default="chiasm-mini",
+    ),
+]
 Workers = Annotated[int | None, typer.Option("--workers", help="Web worker processes.", show_default="1")]
 Watch = Annotated[
     list[Path] | None,
@@ -34,7 +44,7 @@ def serve(
     host: Host = None,
     port: Port = None,
     data_dir: options.DataDir = None,
-    model: options.Model = None,
+    model: Models = None,
     workers: Workers = None,
     device: options.Device = None,
     watch: Watch = None,
@@ -48,7 +58,8 @@ def serve(
             "server.port": port,
             "server.workers": workers,
             "library.data_dir": data_dir,
-            "model.source": model,
+            "model.source": model[0] if model else None,
+            "model.others": tuple(model[1:]) if model else None,
             "model.device": device,
             "library.watch": tuple(path.absolute() for path in watch) if watch else None,
         }
@@ -56,6 +67,7 @@ def serve(
     if print_settings:
         emit(_settings_of(loaded), lambda: _settings_table(loaded), as_json=as_json)
         return
+    loaded.settings.model.sources()  # of one name each, before anything starts
     expect_safe(loaded.settings.server, keyed=_keyed(loaded.settings))
     settings = with_free_port(loaded.settings)
     raise typer.Exit(_run(settings, as_json=as_json))

@@ -1,8 +1,9 @@
 """One's own media: index a folder, keep it in step, search it across modalities."""
 
 from chiasm.library.client import LibraryClient
+from chiasm.library.filling import Progress
 from chiasm.library.items import NewItem, PutItem
-from chiasm.library.library import Library, Progress
+from chiasm.library.library import Library
 from chiasm.library.opening import connect, open_library
 from chiasm.library.relevance import Calibration, Pair, fit, kind_of
 from chiasm.library.results import Duplicate, FileProblem, Hit, IndexReport, Span, StoreInfo

@@ -69,13 +69,15 @@ class Catalogue:
 
     # Stores
 
-    def create_store(self, name: str, *, attributes: Mapping[str, Attribute] | None = None) -> StoreInfo:
-        """A new, empty store."""
+    def create_store(
+        self, name: str, *, attributes: Mapping[str, Attribute] | None = None, model: str | None = None
+    ) -> StoreInfo:
+        """A new, empty store, whose vectors a model makes that is not the first."""
         if len(name) > 256:
             raise InvalidInput(
                 "expected a name of at most 256 characters", "名称不得超过 256 个字符", param="name"
             )
-        return self._info(self._metadata.create_store(name, checked_attributes(attributes)))
+        return self._info(self._metadata.create_store(name, checked_attributes(attributes), model=model))
 
     def ensure_store(self, name: str) -> StoreInfo:
         """The store of this name or id, made if there is none of this name."""
@@ -117,6 +119,8 @@ class Catalogue:
         """
         with self._changing:
             store_id = self._metadata.store(reference).id
+            for shadow in self._metadata.shadows(store_id):
+                self._indexes.forget(shadow.id)
             dropped = self._metadata.delete_store(store_id)
             self._indexes.forget(store_id)
             self._tables.forget(store_id)

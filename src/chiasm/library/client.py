@@ -15,11 +15,11 @@ from chiasm.jobs import JobRecord
 from chiasm.jobs.storage import QUEUE, SLOW_QUEUE, SMALL_QUEUE
 from chiasm.library.batches import BATCH
 from chiasm.library.figures import LibraryFigures
+from chiasm.library.filling import Progress
 from chiasm.library.items import Existing, NewItem, PutItem
-from chiasm.library.library import Progress
 from chiasm.library.protocol import ARRAY_ARGUMENTS, FIGURES, JOB_PREFIX, unpack
 from chiasm.library.results import Hit, IndexReport, StoreInfo
-from chiasm.library.work import ADD_FILES, FEW_FILES, INDEX_FOLDER
+from chiasm.library.work import ADD_FILES, FEW_FILES, INDEX_FOLDER, REEMBED
 from chiasm.serving.rpc import RpcClient
 from chiasm.stores import EntryRecord, FileRecord, Page, SegmentRecord
 from chiasm.stores.records import Attribute, FileMode
@@ -54,9 +54,11 @@ class LibraryClient:
 
     # Stores
 
-    def create_store(self, name: str, *, attributes: Mapping[str, Attribute] | None = None) -> StoreInfo:
+    def create_store(
+        self, name: str, *, attributes: Mapping[str, Attribute] | None = None, model: str | None = None
+    ) -> StoreInfo:
         """A new, empty store."""
-        return self._call(StoreInfo, "create_store", name=name, attributes=attributes)
+        return self._call(StoreInfo, "create_store", name=name, attributes=attributes, model=model)
 
     def ensure_store(self, name: str) -> StoreInfo:
         """The store of this name or id, made if there is none of this name."""
@@ -233,6 +235,13 @@ class LibraryClient:
             ADD_FILES,
             {"store": self.get_store(store).store.id, "file_ids": list(file_ids)},
             queue=SMALL_QUEUE if len(file_ids) <= FEW_FILES else QUEUE,
+        )
+
+    def submit_reembed(self, store: str, model: str | None) -> JobRecord:
+        """Queue the making of a store's vectors with another model."""
+        store_id = self.get_store(store).store.id
+        return self.submit_job(
+            REEMBED, {"store": store_id, "model": model}, key=f"{REEMBED}:{store_id}", queue=SLOW_QUEUE
         )
 
     def submit_batch(self, params: Mapping[str, Any]) -> JobRecord:

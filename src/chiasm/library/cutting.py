@@ -23,7 +23,7 @@ from chiasm.media import (
 )
 from chiasm.media.types import DOCX, PDF
 from chiasm.modality import Image, Modality, Part, Text, item_of
-from chiasm.preprocess import Preprocessor
+from chiasm.preprocess.late import Prepares
 from chiasm.settings import Limits, Settings
 
 HEAD_BYTES = 4096
@@ -38,7 +38,7 @@ class MediaCutter:
     """
 
     def __init__(
-        self, preprocessor: Preprocessor, settings: Settings, *, reader: TextReader | None = None
+        self, preprocessor: Prepares, settings: Settings, *, reader: TextReader | None = None
     ) -> None:
         self._reader = reader
         self._preprocessor = preprocessor

@@ -72,7 +72,8 @@ class Cutter(Protocol):
 class Task:
     """A file to index; ``path`` tells where its bytes lie now, and may have to bring them there first.
 
-    It raises a ``ChiasmError`` if they are gone.
+    It raises a ``ChiasmError`` if they are gone. What is no file alone brings its own ``cut``, and keeps what
+    is known of it.
     """
 
     file: FileRecord
@@ -80,6 +81,7 @@ class Task:
     attributes: Mapping[str, Attribute] | None = None
     folder: str | None = None
     item_id: str | None = None
+    cut: Callable[[], Cut] | None = None
 
     def done(
         self, file: FileRecord, segments: Sequence[NewSegment], found: Mapping[str, Attribute]
@@ -184,6 +186,10 @@ class Indexer:
         """Everything that one file gives; never raises."""
         try:
             file = task.file
+            if task.cut is not None:
+                yield from task.cut().pieces
+                yield _End(outcome=task.done(file, (), {}))
+                return
             path = task.path()
             if file.sha256 is None:
                 stored = hash_file(path, max_bytes=self._max_bytes)

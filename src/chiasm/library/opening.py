@@ -1,29 +1,51 @@
 """A library of real media with a real model: in this process, or in the one that has it already."""
 
+from collections.abc import Mapping
+
 from chiasm.library.client import LibraryClient
 from chiasm.library.cutting import MediaCutter
 from chiasm.library.library import Library
+from chiasm.library.makers import Maker
 from chiasm.media import TextReader, can_read
 from chiasm.preprocess import Embedder, Preprocessor
+from chiasm.preprocess.late import Prepares
 from chiasm.settings import Settings
 from chiasm.stores import holder_of
 
 
 def open_library(
-    settings: Settings, embedder: Embedder, *, preprocessor: Preprocessor | None = None
+    settings: Settings,
+    embedder: Embedder,
+    *,
+    preprocessor: Prepares | None = None,
+    others: Mapping[str, tuple[Embedder, Prepares]] | None = None,
 ) -> Library:
     """The library of ``settings.library.data_dir``, whose lock the caller holds.
 
     Args:
         embedder: ``chiasm.load()``'s model, or a client of the engine.
         preprocessor: of that model, if there is one already (it may hear words in sound).
+        others: further models by name, for stores that have chosen one, and what prepares for them.
 
     Raises:
         StoreError: the data directory cannot be used.
     """
     preparing = preprocessor or Preprocessor(embedder.description)
     reader = TextReader() if settings.library.ocr and can_read() else None
-    return Library(settings, embedder, MediaCutter(preparing, settings, reader=reader))
+
+    def cutter(prepares: Prepares) -> MediaCutter:
+        return MediaCutter(prepares, settings, reader=reader)
+
+    return Library(
+        settings,
+        embedder,
+        cutter(preparing),
+        preprocessor=preparing,
+        others={
+            name: Maker(embedder=other, cutter=cutter(prepares), preprocessor=prepares)
+            for name, (other, prepares) in (others or {}).items()
+        },
+    )
 
 
 def connect(settings: Settings) -> LibraryClient | None:

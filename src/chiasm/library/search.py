@@ -66,7 +66,7 @@ class Searcher:
     """Answers queries over the indexes of a library.
 
     Args:
-        calibrations: by the revision of the model that made a store's vectors.
+        calibrations: of the model that made a store's vectors.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Searcher:
         segments: Segments,
         indexes: IndexSource,
         tables: AttributeTables,
-        calibrations: Callable[[str], Calibration],
+        calibrations: Callable[[StoreRecord], Calibration],
     ) -> None:
         self._segments = segments
         self._indexes = indexes
@@ -107,7 +107,7 @@ class Searcher:
             for index in [self._indexes.get(store, m)]
             if index is not None
         ]
-        calibration = self._calibrations(store.revision)
+        calibration = self._calibrations(store)
         count = 2 * query.depth + 8
         while True:
             found = [self._lookup(query, vectors, place, count, calibration) for place in places]

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from chiasm.jobs import JobContext, JobFunction
+from chiasm.jobs import JobCancelled, JobContext, JobFunction
 from chiasm.library.library import Library
 
 INDEX_FOLDER = "index_folder"
 ADD_FILES = "add_files"
+REEMBED = "reembed"
 FEW_FILES = 16  # at most so many are a small job: see SMALL_QUEUE
 
 
@@ -42,4 +43,12 @@ def job_functions(library: Library) -> Mapping[str, JobFunction]:
         failed = [entry.file.id for entry in entries if entry.status == "failed"]
         return {"completed": len(entries) - len(failed), "failed": failed}
 
-    return {INDEX_FOLDER: index_folder, ADD_FILES: add_files}
+    def reembed(context: JobContext, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """``{"store", "model"}`` → an IndexReport."""
+        try:
+            return asdict(library.reembed(params["store"], params["model"], context.progress))
+        except JobCancelled:
+            library.drop_shadows(params["store"])
+            raise
+
+    return {INDEX_FOLDER: index_folder, ADD_FILES: add_files, REEMBED: reembed}

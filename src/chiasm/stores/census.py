@@ -5,7 +5,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from chiasm.stores.metadata import Metadata
-from chiasm.stores.schema import entries, files
+from chiasm.stores.schema import entries, files, stores
 
 UNKNOWN = "unknown"  # the modality of what could not be read
 
@@ -23,6 +23,7 @@ def census(metadata: Metadata) -> list[Held]:
     query = (
         sa.select(entries.c.store_id, files.c.modality, sa.func.count())
         .join(files, entries.c.file_id == files.c.id)
+        .join(stores, sa.and_(entries.c.store_id == stores.c.id, stores.c.shadow_of.is_(None)))
         .group_by(entries.c.store_id, files.c.modality)
     )
     with metadata.read() as connection:

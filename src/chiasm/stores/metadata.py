@@ -23,7 +23,9 @@ from chiasm.stores.schema import entries, files, stores
 _REFERENCE = sa.bindparam("reference", type_=sa.String)
 _STORE = (
     sa.select(*rows.STORE_COLUMNS)
-    .where(sa.or_(stores.c.id == _REFERENCE, stores.c.name == _REFERENCE))
+    .where(
+        sa.or_(stores.c.id == _REFERENCE, sa.and_(stores.c.name == _REFERENCE, stores.c.shadow_of.is_(None)))
+    )
     .order_by(stores.c.id != _REFERENCE, stores.c.ordinal)
     .limit(1)
 )
@@ -67,7 +69,14 @@ class Metadata:
 
     # Stores
 
-    def create_store(self, name: str, attributes: Mapping[str, Attribute]) -> StoreRecord:
+    def create_store(
+        self,
+        name: str,
+        attributes: Mapping[str, Attribute],
+        *,
+        model: str | None = None,
+        shadow_of: str | None = None,
+    ) -> StoreRecord:
         """A new, empty store. Names need not be unique."""
         record = StoreRecord(
             id=rows.new_id("vs_"),
@@ -77,6 +86,8 @@ class Metadata:
             revision=None,
             dimensions=None,
             sequence=0,
+            model=model,
+            shadow_of=shadow_of,
         )
         with self.write() as connection:
             connection.execute(sa.insert(stores).values(asdict(record)))
@@ -105,8 +116,36 @@ class Metadata:
         """A page of stores; ``cursor`` as in :func:`page`."""
         with self.read() as connection:
             return page(
-                connection, sa.select(*rows.STORE_COLUMNS), stores, stores.c.id, rows.store_of, **cursor
+                connection,
+                sa.select(*rows.STORE_COLUMNS).where(stores.c.shadow_of.is_(None)),
+                stores,
+                stores.c.id,
+                rows.store_of,
+                **cursor,
             )
+
+    def shadows(self, store_id: str) -> list[StoreRecord]:
+        """Stores that are to take this one's place."""
+        query = sa.select(*rows.STORE_COLUMNS).where(stores.c.shadow_of == store_id)
+        with self.read() as connection:
+            return [rows.store_of(row) for row in connection.execute(query)]
+
+    def all_entries(self, store_id: str) -> list[EntryRecord]:
+        """Everything in a store, oldest first."""
+        query = rows.entry_select().where(entries.c.store_id == store_id).order_by(entries.c.ordinal)
+        with self.read() as connection:
+            return [rows.entry_of(row) for row in connection.execute(query)]
+
+    def count(self, store_id: str) -> int:
+        """Number of entries."""
+        query = sa.select(sa.func.count()).select_from(entries).where(entries.c.store_id == store_id)
+        with self.read() as connection:
+            return connection.scalar(query) or 0
+
+    def set_model(self, store_id: str, model: str | None) -> None:
+        """Which model makes a store's vectors from now on."""
+        with self.write() as connection:
+            connection.execute(sa.update(stores).where(stores.c.id == store_id).values(model=model))
 
     def update_store(
         self, store_id: str, *, name: str | None = None, attributes: Mapping[str, Attribute] | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chiasm.stores.schema import meta, segments, tables
+from chiasm.stores.schema import meta, segments, stores, tables
 
 VERSION_KEY = "schema"
 LIBRARY_KEY = "library"
@@ -56,10 +56,21 @@ def add_boxes(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"ALTER TABLE {segments.name} ADD COLUMN {column.name} {kind}")
 
 
+def add_models(connection: sa.Connection) -> None:
+    """Stores have a model, and may be made anew with another beside what they are."""
+    for column in (stores.c.model, stores.c.shadow_of):
+        kind = column.type.compile(connection.dialect)
+        refers = f" REFERENCES {stores.name} (id) ON DELETE CASCADE" if column.foreign_keys else ""
+        connection.exec_driver_sql(f"ALTER TABLE {stores.name} ADD COLUMN {column.name} {kind}{refers}")
+    [shadows] = [index for index in stores.indexes if stores.c.shadow_of in index.columns.values()]
+    shadows.create(connection)
+
+
 MIGRATIONS: Sequence[Migration] = (
     Migration(rows=name_the_library),  # 2
     Migration(tables=add_pages),  # 3
     Migration(tables=add_boxes),  # 4
+    Migration(tables=add_models),  # 5
 )
 """The first leads from version 1 to version 2."""
 

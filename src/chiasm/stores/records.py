@@ -16,7 +16,11 @@ Status = Literal["in_progress", "completed", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class StoreRecord:
-    """A named collection; all its vectors are of one model revision."""
+    """A named collection; all its vectors are of one model revision.
+
+    ``model``: the name of the model that makes them; the first that is served without one. ``shadow_of``: the
+    store whose place this one is to take.
+    """
 
     id: str
     name: str
@@ -25,6 +29,8 @@ class StoreRecord:
     revision: str | None
     dimensions: int | None
     sequence: int
+    model: str | None = None
+    shadow_of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

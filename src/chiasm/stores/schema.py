@@ -22,6 +22,8 @@ stores = sa.Table(
     sa.Column("revision", sa.Text),
     sa.Column("dimensions", Integer),
     sa.Column("sequence", Integer, nullable=False, default=0),
+    sa.Column("model", sa.Text),
+    sa.Column("shadow_of", sa.Text, sa.ForeignKey("stores.id", ondelete="CASCADE"), index=True),
     sqlite_autoincrement=True,
 )
 

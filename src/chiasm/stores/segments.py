@@ -19,10 +19,12 @@ from chiasm.stores.records import (
     NewSegment,
     Problem,
     SegmentRecord,
+    StoreRecord,
 )
 from chiasm.stores.schema import entries, files, segments, stores
 
 READ_AT_ONCE = 500
+OTHER_REVISION = "model_revision_mismatch"
 
 # Every search asks these; to build them each time would cost as much as to answer them.
 _RECORDS = sa.select(*rows.SEGMENT_COLUMNS).where(segments.c.id.in_(sa.bindparam("ids", expanding=True)))
@@ -96,6 +98,37 @@ class Segments:
             change.dropped_files = drop_unused(connection, file_ids)
             change.sequence = _advance(connection, store_id)
         return change
+
+    def take_over(self, store_id: str, shadow: StoreRecord) -> None:
+        """Give a store the vectors, the outcomes and the model of a shadow that has the same files, in one
+        transaction; the shadow is gone afterwards.
+        """
+        outcome = (entries.c.status, entries.c.problem_code, entries.c.problem_en, entries.c.problem_zh)
+        with self._metadata.write() as connection:
+            made = connection.execute(
+                sa.select(entries.c.file_id.label("b_file_id"), *outcome).where(
+                    entries.c.store_id == shadow.id
+                )
+            )
+            values = [dict(row._mapping) for row in made]
+            change = (
+                sa.update(entries)
+                .where(entries.c.store_id == store_id, entries.c.file_id == sa.bindparam("b_file_id"))
+                .values({column.name: sa.bindparam(column.name) for column in outcome})
+            )
+            if values:
+                connection.execute(change, values)
+            connection.execute(sa.delete(segments).where(segments.c.store_id == store_id))
+            connection.execute(
+                sa.update(segments).where(segments.c.store_id == shadow.id).values(store_id=store_id)
+            )
+            connection.execute(sa.delete(stores).where(stores.c.id == shadow.id))
+            connection.execute(
+                sa.update(stores)
+                .where(stores.c.id == store_id)
+                .values(model=shadow.model, revision=shadow.revision, dimensions=shadow.dimensions)
+            )
+            _advance(connection, store_id)
 
     def delete_file(self, file_id: str) -> dict[str, Change]:
         """Delete a file and take it out of all stores; what changed, by store id."""
@@ -242,10 +275,10 @@ def other_revision(revision: str, dimensions: int, got: str, got_dimensions: int
     """The error for vectors that a store cannot take or compare."""
     return Conflict(
         f"expected vectors of model revision {revision} with {dimensions} dimensions, which made this store, "
-        f"got {got} with {got_dimensions}; index the files into a new store, or serve the former model",
+        f"got {got} with {got_dimensions}; re-embed the store (POST …/reembed), or serve the former model",
         f"此库由模型版本 {revision}（{dimensions} 维）建立，实际为 {got}（{got_dimensions} 维）；"
-        "请把文件索引到新库，或改用原来的模型",
-        code="model_revision_mismatch",
+        "请用新模型重建此库的向量（POST …/reembed），或改用原来的模型",
+        code=OTHER_REVISION,
     )
 
 

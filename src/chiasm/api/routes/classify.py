@@ -44,7 +44,7 @@ def classify() -> Response:
     prompts = [spec for group in groups for spec in group]
     check_parts(sum(len(spec.parts) for spec in (*inputs, *prompts)), "labels", limits)
     description = describe(body.model)
-    embedded = embed([*inputs, *prompts])
+    embedded = embed([*inputs, *prompts], body.model)
     vectors, items = embedded.vectors[: len(inputs)], embedded.items[: len(inputs)]
     starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
     labels = _means(embedded.vectors[len(inputs) :], starts)

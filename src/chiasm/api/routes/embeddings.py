@@ -34,7 +34,7 @@ def create_embeddings() -> Response:
         specs = _specs(body)
     description = describe(body.model)
     width = _width(body.dimensions, description)
-    embedded = embed(specs)
+    embedded = embed(specs, body.model)
     vectors = shorten(embedded.vectors, width)
     data = [
         {

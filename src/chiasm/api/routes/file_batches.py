@@ -41,7 +41,7 @@ def create_batch(store_id: str) -> Response:
             error.param = param
             raise
         checked.append((file_id, None if attributes is None else checked_attributes(attributes)))
-    pay_for([file_id for file_id, _ in checked])
+    pay_for(store_id, [file_id for file_id, _ in checked])
     for file_id, attributes in checked:
         library.attach_files(store, [file_id], attributes=attributes)
     job = submit(store, [file_id for file_id, _ in checked])

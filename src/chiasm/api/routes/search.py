@@ -8,14 +8,17 @@ from chiasm.api.answers import reply
 from chiasm.api.bodies import is_form, read_json, validated
 from chiasm.api.context import context
 from chiasm.api.forms import read_items
-from chiasm.api.model import Embedded, describe, embed, truncation, usage
+from chiasm.api.model import Embedded, describe, embed, served, truncation, usage
 from chiasm.api.paging import Position
 from chiasm.api.parts import ItemSpec, parse_inputs
 from chiasm.api.relating import modality_of
 from chiasm.api.schemas.stores import SearchBody
 from chiasm.api.validation import expected, missing
-from chiasm.errors import InvalidInput
+from chiasm.errors import Conflict, InvalidInput
 from chiasm.library import Hit
+from chiasm.preprocess import ModelDescription
+from chiasm.stores import StoreRecord
+from chiasm.stores.segments import OTHER_REVISION
 
 blueprint = Blueprint("search", __name__)
 MAX_QUERIES = 64
@@ -26,23 +29,36 @@ def search(store_id: str) -> Response:
     """The files that fit best, each at its best place."""
     body, wanted = _read()
     store = context().library.get_store(store_id).store  # one that is not there costs no inference
+    try:
+        return _search(store, body, wanted)
+    except Conflict as conflict:
+        # the store may have got another model since it was looked at
+        now = context().library.get_store(store.id).store
+        if conflict.code != OTHER_REVISION or body.model is not None or now.revision == store.revision:
+            raise
+        return _search(now, body, wanted)
+
+
+def _search(store: StoreRecord, body: SearchBody, wanted: list[ItemSpec]) -> Response:
     extra: dict[str, Any] = {}
+    model = body.model or store.model
     if wanted:
         unwanted = [] if body.negative is None else _items(body.negative, "negative")
-        embedded = embed([*wanted, *unwanted])
+        description = describe(model)
+        embedded = embed([*wanted, *unwanted], model)
         position = Position.of(body.page, store.id, body, embedded.items)
         hits = context().library.search(
             store.id,
             embedded.vectors,
             [modality_of(item) for item in embedded.items],
-            revision=describe(body.model).revision,
+            revision=description.revision,
             negative=len(unwanted),
             weights=body.weights,
             **_options(body, position),
         )
-        extra = _about(embedded, body)
+        extra = _about(embedded, description)
     else:
-        describe(body.model)
+        served(model)
         position = Position.of(body.page, store.id, body)
         options = _options(body, position)
         if body.like is not None:
@@ -147,8 +163,8 @@ def _items(value: Any, param: str) -> list[ItemSpec]:
     return parse_inputs(value, param, limits)
 
 
-def _about(embedded: Embedded, body: SearchBody) -> dict[str, Any]:
-    extra: dict[str, Any] = {"usage": usage(embedded.items, describe(body.model))}
+def _about(embedded: Embedded, description: ModelDescription) -> dict[str, Any]:
+    extra: dict[str, Any] = {"usage": usage(embedded.items, description)}
     cut = [truncation(item) for item in embedded.items]
     return {**extra, "truncated": cut} if any(cut) else extra
 

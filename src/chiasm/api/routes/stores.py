@@ -8,8 +8,10 @@ from chiasm.api.answers import deleted, page, reply
 from chiasm.api.bodies import read_json, read_optional_json, validated
 from chiasm.api.context import context
 from chiasm.api.indexing import attach
+from chiasm.api.model import chosen
+from chiasm.api.routes.jobs import job_object, jobs
 from chiasm.api.schemas.base import Cursor
-from chiasm.api.schemas.stores import CreateStoreBody, UpdateStoreBody
+from chiasm.api.schemas.stores import CreateStoreBody, ReembedBody, UpdateStoreBody
 from chiasm.errors import ChiasmError
 from chiasm.library import StoreInfo
 from chiasm.library.attributes import checked_attributes
@@ -28,7 +30,9 @@ def create_store() -> Response:
         except ChiasmError as error:
             error.param = f"file_ids[{index}]"
             raise
-    info = library.create_store(body.name or "", attributes=_metadata(body.metadata))
+    info = library.create_store(
+        body.name or "", attributes=_metadata(body.metadata), model=chosen(body.model)
+    )
     if body.file_ids:
         attach(info.store.id, body.file_ids, None)
         info = library.get_store(info.store.id)
@@ -57,6 +61,13 @@ def update_store(store_id: str) -> Response:
     return reply(store_object(info))
 
 
+@blueprint.post("/<store_id>/reembed")
+def reembed(store_id: str) -> Response:
+    """Make a store's vectors anew with another model, as a job; until its end the old ones answer."""
+    body = validated(ReembedBody, read_optional_json())
+    return reply(job_object(jobs().submit_reembed(store_id, chosen(body.model))), 202)
+
+
 @blueprint.delete("/<store_id>")
 def delete_store(store_id: str) -> Response:
     """Delete a store; files that lie elsewhere are not touched."""
@@ -80,6 +91,7 @@ def store_object(info: StoreInfo) -> dict[str, Any]:
         "expires_at": None,
         "metadata": dict(record.attributes),
         "segments": dict(info.segments),
+        "model": record.model,
         "model_revision": record.revision,
         "dimensions": record.dimensions,
     }

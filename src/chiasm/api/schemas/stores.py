@@ -18,7 +18,9 @@ class AutoChunking(Body):
 
 
 class CreateStoreBody(Body):
-    """OpenAI's; stores do not expire."""
+    """OpenAI's; stores do not expire. ``model`` makes the vectors; the first that is served without one."""
+
+    model: str | None = None
 
     name: str | None = Field(default=None, max_length=256)
     description: str | None = None
@@ -34,6 +36,12 @@ class UpdateStoreBody(Body):
     name: str | None = Field(default=None, max_length=256)
     metadata: Attributes | None = None
     expires_after: None = None
+
+
+class ReembedBody(Body):
+    """``model``: whose vectors the store is to have; the first that is served without one."""
+
+    model: str | None = None
 
 
 class AttachBody(Body):

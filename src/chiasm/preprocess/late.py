@@ -1,0 +1,53 @@
+"""Preparing for a model that is elsewhere, and may not be there yet."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Protocol
+
+from chiasm.modality import Item
+from chiasm.preprocess.description import ModelDescription
+from chiasm.preprocess.prepared import PreparedItem
+
+
+class Prepares(Protocol):
+    """Whatever turns items into model inputs: ``Preprocessor``, or :class:`LatePreprocessor`."""
+
+    def prepare(self, item: Item) -> PreparedItem:
+        """The item as the model takes it; raises InvalidInput."""
+
+
+class Described(Protocol):
+    """A model, or the client of one."""
+
+    @property
+    def description(self) -> ModelDescription:
+        """Of the model; may raise Overloaded."""
+
+
+class LatePreprocessor:
+    """Prepares items for whatever model answers; made when it first answers, anew for another.
+
+    Args:
+        model: the client of one.
+        make: the preprocessor of a model.
+    """
+
+    def __init__(self, model: Described, make: Callable[[ModelDescription], Prepares]) -> None:
+        self._model = model
+        self._make = make
+        self._made: tuple[ModelDescription, Prepares] | None = None
+        self._lock = Lock()
+
+    def prepare(self, item: Item) -> PreparedItem:
+        """The item as the model takes it.
+
+        Raises:
+            InvalidInput: a modality that the model does not take.
+            Overloaded: the model is not there.
+        """
+        description = self._model.description
+        with self._lock:
+            if self._made is None or self._made[0] is not description:
+                self._made = (description, self._make(description))
+            preprocessor = self._made[1]
+        return preprocessor.prepare(item)
