@@ -9,8 +9,13 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from chiasm.errors import DeadlineExceeded, Overloaded
+from chiasm.hub.listing import look
+from chiasm.hub.names import parse_source, read_receipt
+from chiasm.hub.pull import pull
+from chiasm.jobs import JobContext, JobFunction
 from chiasm.jobs.client import JobsClient
 from chiasm.jobs.runner import JobRunner
 from chiasm.library import Library, open_library
@@ -18,16 +23,18 @@ from chiasm.library.batches import BATCH, Answer, batch_job
 from chiasm.library.batches import FOLDER as BATCHES
 from chiasm.library.server import handlers
 from chiasm.library.watching import keep_in_step
-from chiasm.library.work import ADD_FILES, INDEX_FOLDER, job_functions
+from chiasm.library.work import ADD_FILES, INDEX_FOLDER, PULL_MODEL, job_functions
 from chiasm.models.mini.recogniser import recogniser_of
-from chiasm.models.mini.served import ServedModel, served_model
+from chiasm.models.mini.served import served_model
 from chiasm.observe.telemetry import Telemetry
 from chiasm.observe.traces import tracing
 from chiasm.preprocess import Embedder, Preprocessor
+from chiasm.preprocess.late import ServedModel
 from chiasm.serving.client import EngineClient
 from chiasm.serving.observing import observed
+from chiasm.serving.registry import Live, Registry
 from chiasm.serving.rpc import RpcServer
-from chiasm.settings import LibrarySettings, Settings
+from chiasm.settings import LibrarySettings, NamedSource, Settings
 from chiasm.stores import DataDirLock, Keys
 from chiasm.stores.opening import SAMPLE_MARK
 
@@ -65,20 +72,15 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
             return
         about = engine.description
         hearing = Preprocessor(about, recogniser_of(about))
-        others = {one.name: served_model(engine.of(one.name)) for one in settings.model.sources()[1:]}
-        library = stack.enter_context(
-            open_library(
-                settings,
-                engine,
-                preprocessor=hearing,
-                others={name: (other.embedder, other.preprocessor) for name, other in others.items()},
-            )
-        )
+        registry = Registry(settings)
+        others = Live(registry, lambda one: served_model(engine.of(one.name)))
+        library = stack.enter_context(open_library(settings, engine, preprocessor=hearing, others=others))
         keys = stack.enter_context(Keys(settings.library.data_dir))
         # one for the whole process: two that count the same would overwrite each other
         telemetry = Telemetry(tracer=stack.enter_context(tracing(settings.server.otlp_endpoint, "library")))
-        functions = {
+        functions: dict[str, JobFunction] = {
             **job_functions(library),
+            PULL_MODEL: partial(pull_model, registry),
             BATCH: batch_job(
                 library,
                 settings.library.data_dir / BATCHES,
@@ -132,6 +134,18 @@ def _answerer(
         telemetry=telemetry,
     )
     return Offline(create_app(context), key_id=key_id).answer
+
+
+def pull_model(registry: Registry, job: JobContext, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``{"name", "source"}``: bring a model from a hub, and have it served → what was brought."""
+    folder = pull(look(parse_source(params["source"])), job.progress)
+    registry.add(NamedSource(name=params["name"], source=params["source"]))
+    receipt = read_receipt(folder)
+    return (
+        {}
+        if receipt is None
+        else {"commit": receipt.commit, "licence": receipt.licence, "bytes": receipt.bytes}
+    )
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from chiasm.api import create_app
 from chiasm.errors import CheckpointError
 from chiasm.library import open_library
-from chiasm.models.mini.served import ServedModel
 from chiasm.preprocess import Preprocessor
+from chiasm.preprocess.late import ServedModel
 
 
 class Shifted(ColourModel):
@@ -34,10 +34,9 @@ def client(tmp_path: Path, other: Shifted) -> Iterator[FlaskClient]:
     context, first = context_of(settings_for(tmp_path / "data"), model)
     first.close()
     prepares = Preprocessor(other.description)
-    others = {"shifted": (other, prepares)}
+    others = {"shifted": ServedModel(embedder=other, preprocessor=prepares)}
     with open_library(context.settings, model, preprocessor=context.preprocessor, others=others) as library:
-        served = {"shifted": ServedModel(embedder=other, preprocessor=prepares)}
-        yield create_app(replace(context, library=library, others=served)).test_client()
+        yield create_app(replace(context, library=library, others=others)).test_client()
 
 
 def embedded(client: FlaskClient, model: str | None) -> np.ndarray:

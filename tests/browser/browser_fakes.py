@@ -3,8 +3,9 @@
 import hashlib
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from chiasm.jobs import JobRecord
 from chiasm.library import Library, StoreInfo
 from chiasm.modality import Audio, Image, Item, Part, Text, Video
 from chiasm.preprocess import ModelDescription, PreparedItem, PreparedPart
+from chiasm.serving.registry import Registry
+from chiasm.settings import NamedSource
 from chiasm.stores import Page
 
 DIMENSIONS = 64
@@ -57,13 +60,15 @@ class FakePreprocessor:
 class FakeEmbedder:
     """A vector is the sum of its words' random vectors."""
 
-    description = ModelDescription(
-        name="fake-model",
-        revision="r1",
-        dimensions=DIMENSIONS,
-        licence="Apache-2.0",
-        calibration=CALIBRATION,
-    )
+    def __init__(self, name: str = "fake-model") -> None:
+        self.description = ModelDescription(
+            name=name,
+            revision=f"r-{name}",
+            dimensions=DIMENSIONS,
+            licence="Apache-2.0",
+            languages=("en", "zh"),
+            calibration=CALIBRATION,
+        )
 
     def embed_prepared(self, items: Sequence[PreparedItem], *, deadline: float | None = None) -> np.ndarray:
         return np.stack([_vector(item) for item in items])
@@ -77,8 +82,9 @@ class BackgroundLibrary(Library):
         starting: whether it answers as one that is not there yet.
     """
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, registry: Registry, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._registry = registry
         self.jobs: list[JobRecord] = []
         self.starting = False
         self._threads: list[threading.Thread] = []
@@ -103,7 +109,46 @@ class BackgroundLibrary(Library):
     def submit_batch(self, params: Mapping[str, Any]) -> JobRecord:
         raise NotFound("expected no batch here", "此处不接受批次")
 
+    def submit_reembed(self, store: str, model: str | None) -> JobRecord:
+        def work(tell: Callable[[int, int], None]) -> None:
+            self.reembed(store, model, tell)
+
+        store_id = self.get_store(store).store.id
+        return self._begin("reembed", {"store": store_id, "model": model}, work)
+
+    def submit_pull(self, name: str, source: str) -> JobRecord:
+        def work(tell: Callable[[int, int], None]) -> None:
+            for done in range(0, 101, 20):
+                tell(done * 1_000_000, 100_000_000)
+                time.sleep(0.2)
+            self._registry.add(NamedSource(name=name, source=source))
+
+        return self._begin("pull_model", {"name": name, "source": source}, work)
+
+    def _begin(
+        self, name: str, params: dict[str, Any], work: Callable[[Callable[[int, int], None]], None]
+    ) -> JobRecord:
+        job = JobRecord(id=f"job_{len(self.jobs) + 2}", name=name, status="running", params=params)
+
+        def tell(done: int, total: int) -> None:
+            self._renew(replace(self.get_job(job.id), done=done, total=total))
+
+        def run() -> None:
+            work(tell)
+            self._renew(replace(self.get_job(job.id), status="completed"))
+
+        self.jobs = [job, *self.jobs]
+        self._threads.append(threading.Thread(target=run))
+        self._threads[-1].start()
+        return job
+
+    def _renew(self, job: JobRecord) -> None:
+        self.jobs = [job if job.id == known.id else known for known in self.jobs]
+
     def get_job(self, job_id: str) -> JobRecord:
+        for job in self.jobs:
+            if job.id == job_id:
+                return job
         raise NotFound("there is no such job", "没有这个任务")
 
     cancel_job = get_job

@@ -14,7 +14,10 @@ from werkzeug.serving import make_server
 from chiasm.api.app import create_app
 from chiasm.api.context import ApiContext
 from chiasm.library.cutting import MediaCutter
-from chiasm.settings import LibrarySettings, Settings
+from chiasm.library.makers import Maker
+from chiasm.preprocess.late import ServedModel
+from chiasm.serving.registry import Live, Registry
+from chiasm.settings import LibrarySettings, NamedSource, Settings
 from chiasm.stores import Keys
 
 
@@ -23,9 +26,27 @@ def serving(data_dir: Path, keys: Keys | None = None) -> Iterator[Site]:
     """A server of this data directory."""
     settings = replace(Settings(), library=LibrarySettings(data_dir=data_dir))
     preprocessor, embedder = FakePreprocessor(), FakeEmbedder()
-    with BackgroundLibrary(settings, embedder, MediaCutter(preprocessor, settings)) as library:
+    cutter, registry = MediaCutter(preprocessor, settings), Registry(settings)
+
+    def served(one: NamedSource) -> ServedModel:
+        return ServedModel(embedder=FakeEmbedder(one.name), preprocessor=preprocessor)
+
+    def maker(name: str) -> Maker | None:
+        known = name in registry.sources()
+        other = FakeEmbedder(name)
+        return Maker(embedder=other, cutter=cutter, preprocessor=preprocessor) if known else None
+
+    with BackgroundLibrary(
+        settings, embedder, cutter, preprocessor=preprocessor, others=maker, registry=registry
+    ) as library:
         context = ApiContext(
-            settings=settings, embedder=embedder, preprocessor=preprocessor, library=library, keys=keys
+            settings=settings,
+            embedder=embedder,
+            preprocessor=preprocessor,
+            library=library,
+            keys=keys,
+            registry=registry,
+            others=Live(registry, served),
         )
         server = make_server("127.0.0.1", 0, create_app(context), threaded=True)
         answering = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from chiasm.checkpoints import load, resolve, save
-from chiasm.checkpoints.layout import digest_of
 from chiasm.checkpoints.storage import is_quantised
 from chiasm.errors import CheckpointError
+from chiasm.hub.digest import digest_of
 from chiasm.modality import Audio, Image, Item, Text, Video
 from chiasm.models.mini.lexicon import Lexicon
 from chiasm.models.mini.listener import LexiconListener, ListenerConfig

@@ -9,13 +9,13 @@ from hub_server import COMMIT, Hub, serve
 from published_folders import make
 
 import chiasm
-from chiasm.checkpoints import hub as hubs
-from chiasm.checkpoints import pull as pulling
-from chiasm.checkpoints.hub import all_pulled, parse_source, pulled, read_receipt
-from chiasm.checkpoints.listing import look
-from chiasm.checkpoints.pull import pull
 from chiasm.cli.main import main
 from chiasm.errors import CheckpointError, FetchFailed
+from chiasm.hub import names as hubs
+from chiasm.hub import pull as pulling
+from chiasm.hub.listing import look
+from chiasm.hub.names import all_pulled, parse_source, pulled, read_receipt
+from chiasm.hub.pull import pull
 
 WEIGHTS = "model.safetensors"
 

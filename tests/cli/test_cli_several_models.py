@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
+from hub_server import Hub, serve
 from PIL import Image
 from published_folders import make
 
@@ -18,8 +20,18 @@ SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
-    folder = tmp_path_factory.mktemp("several")
+def hub() -> Iterator[Hub]:
+    with serve(Hub(files={})) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("several")
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path, hub: Hub) -> Iterator[openai.OpenAI]:
     for kind in ("clip", "bert"):
         make(kind, folder / kind)
     command = [
@@ -34,12 +46,20 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
         str(folder / "data"),
     ]
     models = ["--model", f"pairs={folder / 'clip'}", "--model", f"{folder / 'bert'}"]
+    make("vit", folder / "vit")
+    tiny = {p.name: p.read_bytes() for p in (folder / "bert").iterdir()}
+    hub.files.update(tiny)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*command, *models],
             stdout=subprocess.PIPE,
             stderr=log,
-            env={**os.environ, "CHIASM_LIBRARY_SAMPLE": "false"},
+            env={
+                **os.environ,
+                "CHIASM_LIBRARY_SAMPLE": "false",
+                "HF_ENDPOINT": hub.url,
+                "MODEL_HUB_CACHE": str(folder / "cache"),
+            },
         )
     assert process.stdout is not None
     with openai.OpenAI(
@@ -57,6 +77,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     process.terminate()
     process.wait(60)
     process.stdout.close()
+
+
+def red() -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def standing(client: openai.OpenAI) -> dict[str, str]:
@@ -116,9 +142,45 @@ def test_a_store_may_begin_with_another_model(client: openai.OpenAI) -> None:
 
 
 def test_what_a_model_cannot_take_is_said(client: openai.OpenAI) -> None:
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 40), "red").save(buffer, "PNG")
-    body = {"input": {"image": base64.b64encode(buffer.getvalue()).decode()}}
+    body = {"input": {"image": red()}}
     assert client.post("/embeddings", body=body, cast_to=dict[str, object])["data"]
     with pytest.raises(openai.APIStatusError, match="image"):
         client.post("/embeddings", body={**body, "model": "bert"}, cast_to=dict[str, object])
+
+
+def test_models_are_added_while_the_server_runs(client: openai.OpenAI, folder: Path) -> None:
+    def add(**body: str) -> dict[str, object]:
+        return client.post("/models", body=body, cast_to=dict[str, object])
+
+    assert add(name="looks", source=str(folder / "vit"))["status"] == "unloaded"
+    picture = {"image": red()}
+    answer = client.post("/embeddings", body={"input": picture, "model": "looks"}, cast_to=dict[str, object])
+    assert answer["model"] == "looks"
+    assert standing(client)["looks"] == "loaded"
+    with pytest.raises(openai.ConflictError):
+        add(name="bert", source=str(folder / "vit"))
+    for source in (str(folder / "nothing"), "hf:only-a-name"):
+        with pytest.raises(openai.BadRequestError):
+            add(source=source)
+    client.delete("/models/looks", cast_to=dict[str, object])
+    assert "looks" not in standing(client)
+    with pytest.raises(openai.NotFoundError):
+        client.delete("/models/bert", cast_to=dict[str, object])
+
+
+def test_a_model_of_a_hub_is_brought_by_a_job(client: openai.OpenAI) -> None:
+    offer = client.get("/model_offers?source=hf:owner/tiny", cast_to=dict[str, object])
+    assert (offer["licence"], offer["pulled"]) == ("mit", False)
+    body = {"name": "brought", "source": "hf:owner/tiny"}
+    job = client.post("/models", body=body, cast_to=dict[str, object])
+    end = time.monotonic() + SECONDS
+    while job["status"] not in {"completed", "failed", "cancelled"}:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+        job = client.get(f"/jobs/{job['id']}", cast_to=dict[str, object])
+    assert job["status"] == "completed", job
+    assert (job["done"], job["total"]) == (offer["bytes"], offer["bytes"])
+    assert len(client.embeddings.create(input="a red apple", model="brought").data[0].embedding) == 24
+    assert client.get("/model_offers?source=hf:owner/tiny", cast_to=dict[str, object])["pulled"] is True
+    with pytest.raises(openai.APIStatusError, match="no such model"):
+        client.get("/model_offers?source=hf:owner/other", cast_to=dict[str, object])

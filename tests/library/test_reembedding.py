@@ -54,7 +54,7 @@ def wide() -> Wider:
 
 @pytest.fixture
 def library(open_library: Callable[..., Library], wide: Wider) -> Library:
-    return open_library(preprocessor=Words(), others=others(wide))
+    return open_library(preprocessor=Words(), others=others(wide).get)
 
 
 def others(wide: Wider) -> dict[str, Maker]:
@@ -147,7 +147,7 @@ def test_what_happens_meanwhile_is_followed(library: Library, folder: Path) -> N
 def test_a_stop_loses_nothing_and_the_next_run_goes_on(
     open_library: Callable[..., Library], folder: Path, wide: Wider
 ) -> None:
-    library = open_library(preprocessor=Words(), others=others(wide))
+    library = open_library(preprocessor=Words(), others=others(wide).get)
     for number in range(150):
         (folder / f"{number:03}.txt").write_text(f"note number {number}")
     fill(library, folder)
@@ -161,7 +161,7 @@ def test_a_stop_loses_nothing_and_the_next_run_goes_on(
 
     with pytest.raises(Stop):
         library.reembed("mine", "wider", stop)
-    library = open_library(preprocessor=Words(), others=others(wide))
+    library = open_library(preprocessor=Words(), others=others(wide).get)
     assert names(library, vector_of("red apple"))[0] == "apple.txt"
     assert library.get_store("mine").store.revision == "r1"
     wide.seen.clear()

@@ -17,6 +17,7 @@ from chiasm.library import Calibration
 from chiasm.observe.telemetry import Telemetry
 from chiasm.preprocess import Embedder
 from chiasm.preprocess.late import Prepares
+from chiasm.serving.registry import Registry
 from chiasm.settings import Limits, Settings
 from chiasm.stores import AuditLog, Keys
 
@@ -30,6 +31,7 @@ class ApiContext:
         embedder: the engine's client, or a model in this process.
         preprocessor: of the embedder's model; thread-safe.
         others: further models, by name.
+        registry: where models are added; without one, none can be.
         library: the library's client, or a library in this process, which indexes within the request and has
             no jobs to ask about.
         clock: seconds since the epoch.
@@ -44,6 +46,7 @@ class ApiContext:
     preprocessor: Prepares
     library: LibraryApi
     others: Mapping[str, ModelApi] = field(default_factory=dict)
+    registry: Registry | None = None
     clock: Callable[[], float] = time.time
     keys: Keys | None = None
     audit: AuditLog | None = None

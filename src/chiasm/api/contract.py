@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from chiasm.api.forms import FILE_FIELDS, FUSE
 from chiasm.api.parts import FORM_TEXTS
-from chiasm.api.schemas import batches, files, items, stores, tasks
+from chiasm.api.schemas import batches, files, items, models, stores, tasks
 from chiasm.api.schemas.base import Cursor
 from chiasm.api.schemas.content import SCHEMAS
 
@@ -59,7 +59,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/v1/session"): Operation(tag="Keys"),
     ("DELETE", "/v1/session"): Operation(tag="Keys"),
     ("GET", "/v1/models"): Operation(tag="Model"),
+    ("POST", "/v1/models"): Operation(tag="Model", body=models.AddModelBody),
+    ("GET", "/v1/model_offers"): Operation(tag="Model", query=models.OfferQuery),
     ("GET", "/v1/models/<name>"): Operation(tag="Model"),
+    ("DELETE", "/v1/models/<name>"): Operation(tag="Model"),
     ("POST", "/v1/embeddings"): Operation(tag="Model", body=tasks.EmbeddingsBody, parts=PARTS),
     ("POST", "/v1/classify"): Operation(tag="Model", body=tasks.ClassifyBody, parts=PARTS),
     ("POST", "/v1/similarity"): Operation(

@@ -144,3 +144,22 @@ def _cross_site(header: str, got: str) -> Forbidden:
         param=header,
         code="cross_site",
     )
+
+
+def require_local() -> None:
+    """A caller on this machine, not one for whom a proxy on this machine speaks.
+
+    Raises:
+        Forbidden: anybody else.
+    """
+    try:
+        near = ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        near = False
+    forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"))
+    if not near or forwarded or not is_loopback(host_name(request.headers.get("Host", ""))):
+        raise Forbidden(
+            "folders and models of this machine can only be chosen from this machine",
+            "只能从本机选择本机的文件夹和模型",
+            code="local_only",
+        )

@@ -20,6 +20,7 @@ from chiasm.observe.traces import tracer_of
 from chiasm.serving.addresses import folder_of
 from chiasm.serving.client import EngineClient
 from chiasm.serving.memory import keep_lean
+from chiasm.serving.registry import Live, Registry
 from chiasm.settings import Settings
 from chiasm.stores import AuditLog, Keys
 
@@ -38,14 +39,15 @@ def application(settings: Settings, engine: str, library: str) -> Gateway:
         else None
     )
     embedder = EngineClient(engine, timeout=settings.server.deadline)
-    first = served_model(embedder)
+    first, registry = served_model(embedder), Registry(settings)
     telemetry = Telemetry(tracer=tracer_of(server.otlp_endpoint, "web"))
     app = create_app(
         ApiContext(
             settings=settings,
             embedder=embedder,
             preprocessor=first.preprocessor,
-            others={one.name: served_model(embedder.of(one.name)) for one in settings.model.sources()[1:]},
+            registry=registry,
+            others=Live(registry, lambda one: served_model(embedder.of(one.name))),
             library=LibraryClient(library, timeout=settings.server.deadline),
             keys=keys,
             audit=audit,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chiasm.checkpoints import layout
+from chiasm.hub.digest import digest_of
 
 
 def annotate(folder: Path, *, metrics: Mapping[str, Any], card: str) -> None:
@@ -18,7 +19,7 @@ def annotate(folder: Path, *, metrics: Mapping[str, Any], card: str) -> None:
     texts = {layout.METRICS: json.dumps(metrics, ensure_ascii=False, indent=2) + "\n", layout.CARD: card}
     for name, text in texts.items():
         (folder / name).write_bytes(text.encode())
-        manifest["files"][name] = layout.digest_of(folder / name)
+        manifest["files"][name] = digest_of(folder / name)
     manifest_text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
     temporary = folder / f"{layout.MANIFEST}.tmp"
     temporary.write_bytes(manifest_text.encode())

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chiasm.checkpoints.hub import is_hub_source, located, parse_source
 from chiasm.errors import CheckpointError
+from chiasm.hub.digest import digest_of
+from chiasm.hub.names import is_hub_source, located, parse_source
 
 MANIFEST = "config.json"
 WEIGHTS = "model.safetensors"
@@ -74,12 +75,6 @@ def resolve(source: str | Path | None) -> Path:
         f"实际为 {str(source)!r}：{what_zh}",
         param="model.source",
     )
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hex digits."""
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

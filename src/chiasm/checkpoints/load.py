@@ -65,6 +65,7 @@ def load_mini(folder: Path, device: torch.device | str = "cpu") -> tuple[ChiasmM
         context_length=preprocess.text.max_tokens,
         capabilities=tuple(manifest["capabilities"]),
         licence=manifest["licence"],
+        languages=("en", "zh"),
         metrics=_table(folder, files, layout.METRICS),
         backend=f"torch-{torch.device(device).type}-float32",
         logit_scale=float(manifest["logit_scale"]),

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from chiasm.checkpoints import layout, shapes
 from chiasm.checkpoints.foreign import read_image_numbers, read_state, read_tokenizer
 from chiasm.checkpoints.storage import fill
 from chiasm.errors import CheckpointError
+from chiasm.hub.digest import digest_of
 from chiasm.modality import Modality
 from chiasm.models.bert.import_weights import convert as convert_bert
 from chiasm.models.bert.sentence import SentenceEncoder, SentencePooling
@@ -73,6 +75,7 @@ def load_published(
         plan = FAMILIES[kind](folder, config)
     _check_tokenizer(plan)
     module = fill(plan.module, plan.state).to(device, getattr(torch, precision)).eval().requires_grad_(False)
+    licence, languages = _card(folder)
     scale = module.logit_scale.exp().item() if isinstance(module, Clip) else 1.0
     return module, ModelDescription(
         name=folder.resolve().name,
@@ -81,7 +84,8 @@ def load_published(
         modalities=plan.modalities,
         context_length=plan.preprocess.text.max_tokens,
         capabilities=("embed", "classify"),
-        licence=_licence(folder),
+        licence=licence,
+        languages=languages,
         backend=f"torch-{torch.device(device).type}-{precision}",
         logit_scale=scale,
         preprocess=plan.preprocess,
@@ -206,19 +210,30 @@ def _check_tokenizer(plan: _Plan) -> None:
 def _revision(folder: Path) -> str:
     """16 hex digits over every file that can change a vector."""
     digests = [
-        (path.relative_to(folder).as_posix(), layout.digest_of(path))
+        (path.relative_to(folder).as_posix(), digest_of(path))
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix in {".json", ".safetensors", ".bin", ".txt", ".model"}
     ]
     return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
 
 
-def _licence(folder: Path) -> str:
-    """As the model card's header says; nothing without one."""
-    card = folder / "README.md"
-    if not card.is_file():
-        return ""
-    with card.open(encoding="utf-8", errors="replace") as text:
-        head = text.read(8192)
-    found = re.search(r"\A---\n(?:.*\n)*?licen[sc]e:[ \t]*[\"']?([\w.+-]+)", head)
-    return found.group(1) if found else ""
+def _card(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Licence and languages, as the header of the model's card says; nothing without one."""
+    path = folder / "README.md"
+    if not path.is_file():
+        return "", ()
+    with path.open(encoding="utf-8", errors="replace") as text:
+        first, *lines = text.read(8192).splitlines() or [""]
+    header = list(takewhile(lambda line: line.rstrip() != "---", lines)) if first.rstrip() == "---" else []
+    licence = [*_listed(header, "license"), *_listed(header, "licence")]
+    return licence[0] if licence else "", tuple(_listed(header, "language"))
+
+
+def _listed(header: Sequence[str], key: str) -> list[str]:
+    """The value or the values of a key, on its own line or on lines of their own."""
+    for number, line in enumerate(header):
+        if line.startswith(f"{key}:"):
+            below = takewhile(lambda other: re.match(r"\s*- ", other), header[number + 1 :])
+            values = " ".join([line.partition(":")[2], *(item.strip().removeprefix("- ") for item in below)])
+            return re.findall(r"[\w.+-]+", values)
+    return []

@@ -9,6 +9,7 @@ from chiasm.checkpoints import layout
 from chiasm.checkpoints.fit import check_fit
 from chiasm.checkpoints.storage import write_weights
 from chiasm.errors import CheckpointError
+from chiasm.hub.digest import digest_of
 from chiasm.models.mini.model import ChiasmMini
 from chiasm.models.mini.skeleton import skeleton
 from chiasm.preprocess import PreprocessConfig
@@ -77,7 +78,7 @@ def save(
             _write_json(folder / file, table)
     if card:
         (folder / layout.CARD).write_bytes(card.encode())
-    files = {known: layout.digest_of(folder / known) for known in layout.KNOWN if (folder / known).exists()}
+    files = {known: digest_of(folder / known) for known in layout.KNOWN if (folder / known).exists()}
     manifest: dict[str, Any] = {
         "architecture": layout.ARCHITECTURE,
         "name": name,

@@ -3,17 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chiasm.cli.console import say
 from chiasm.cli.processes import engine_beside
 from chiasm.errors import NotFound, StoreError
 from chiasm.preprocess import Embedder
-from chiasm.preprocess.late import Prepares
+from chiasm.preprocess.late import Prepares, ServedModel
 from chiasm.settings import Settings
-
-if TYPE_CHECKING:
-    from chiasm.models.mini.served import ServedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +27,13 @@ class Connection:
     preprocessor: Prepares
     remote: bool
 
-    def maker_for(self, store: str) -> "ServedModel":
+    def maker_for(self, store: str) -> ServedModel:
         """The model whose vectors a store has.
 
         Raises:
             NotFound: no such store, or its model is not here.
         """
-        from chiasm.models.mini.served import ServedModel, served_model
+        from chiasm.models.mini.served import served_model
         from chiasm.serving.client import EngineClient
 
         model = self.library.get_store(store).store.model
@@ -45,8 +42,8 @@ class Connection:
         if isinstance(self.embedder, EngineClient):
             return served_model(self.embedder.of(model))
         raise NotFound(
-            f"store {store!r} has vectors of the model {model!r}: start `chiasm serve --model {model}=SOURCE` "
-            "with it among the others",
+            f"store {store!r} has vectors of the model {model!r}: start `chiasm serve` "
+            f"with --model {model}=SOURCE among its models",
             f"库 {store!r} 的向量来自模型 {model!r}：请先用 `chiasm serve --model {model}=来源` 提供该模型",
             param="model",
             code="model_not_found",

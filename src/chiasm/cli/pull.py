@@ -21,9 +21,9 @@ def pull(source: Source, *, endpoint: Endpoint = None, as_json: options.AsJson =
 
     Afterwards `--model` takes the same name, without the network.
     """
-    from chiasm.checkpoints.hub import parse_source, read_receipt
-    from chiasm.checkpoints.listing import look
-    from chiasm.checkpoints.pull import pull as bring
+    from chiasm.hub.listing import look
+    from chiasm.hub.names import parse_source, read_receipt
+    from chiasm.hub.pull import pull as bring
 
     offer = look(parse_source(source), endpoint)
     size, licence = offer.bytes / 1e6, offer.licence or pick("none stated", "未说明")

@@ -19,7 +19,7 @@ from chiasm.library.filling import Progress
 from chiasm.library.items import Existing, NewItem, PutItem
 from chiasm.library.protocol import ARRAY_ARGUMENTS, FIGURES, JOB_PREFIX, unpack
 from chiasm.library.results import Hit, IndexReport, StoreInfo
-from chiasm.library.work import ADD_FILES, FEW_FILES, INDEX_FOLDER, REEMBED
+from chiasm.library.work import ADD_FILES, FEW_FILES, INDEX_FOLDER, PULL_MODEL, REEMBED
 from chiasm.serving.rpc import RpcClient
 from chiasm.stores import EntryRecord, FileRecord, Page, SegmentRecord
 from chiasm.stores.records import Attribute, FileMode
@@ -243,6 +243,11 @@ class LibraryClient:
         return self.submit_job(
             REEMBED, {"store": store_id, "model": model}, key=f"{REEMBED}:{store_id}", queue=SLOW_QUEUE
         )
+
+    def submit_pull(self, name: str, source: str) -> JobRecord:
+        """Queue the bringing of a model from a hub, to be served under a name."""
+        params = {"name": name, "source": source}
+        return self.submit_job(PULL_MODEL, params, key=f"{PULL_MODEL}:{name}:{source}", queue=SLOW_QUEUE)
 
     def submit_batch(self, params: Mapping[str, Any]) -> JobRecord:
         """Queue a batch; see :mod:`chiasm.library.batches`."""

@@ -32,6 +32,10 @@ def no_progress(_done: int, _total: int) -> None:
     """Nobody looks."""
 
 
+def _nobody(_name: str) -> None:
+    return None
+
+
 @dataclass
 class Pace:
     """How far something is, and who is told."""
@@ -53,7 +57,7 @@ class Filling(Catalogue):
         embedder: makes vectors; without one there is only search by given vectors.
         cutter: cuts files into pieces; needed with an embedder.
         preprocessor: of the embedder's model; only what is no file needs it, to be embedded anew.
-        others: further models by name, for stores that have chosen one.
+        others: finds further models by name, for stores that have chosen one.
         index_factory: makes an empty vector index of so many dimensions.
     """
 
@@ -64,7 +68,7 @@ class Filling(Catalogue):
         cutter: Cutter | None = None,
         *,
         preprocessor: Prepares | None = None,
-        others: Mapping[str, Maker] | None = None,
+        others: Callable[[str], Maker | None] = _nobody,
         index_factory: Callable[[int], VectorIndex] = UsearchIndex,
     ) -> None:
         super().__init__(settings, index_factory)
@@ -72,7 +76,7 @@ class Filling(Catalogue):
             None if embedder is None else Maker(embedder=embedder, cutter=cutter, preprocessor=preprocessor)
         )
         self._limits = settings.limits
-        self._makers = Makers(first, others or {}, max_bytes=self._max_bytes)
+        self._makers = Makers(first, others, max_bytes=self._max_bytes)
         self._indexing: dict[
             str, SharedLock
         ] = {}  # by store: held while its model's vectors are on their way

@@ -1,7 +1,7 @@
 """What a library makes vectors with: a model for each store that has chosen one."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chiasm.errors import NotFound, StoreError
@@ -34,11 +34,11 @@ class Makers:
 
     Args:
         first: of stores that have chosen none; without it nothing can be indexed.
-        others: by name.
+        others: finds a model by its name, if there is one.
         max_bytes: bound on one file.
     """
 
-    def __init__(self, first: Maker | None, others: Mapping[str, Maker], *, max_bytes: int) -> None:
+    def __init__(self, first: Maker | None, others: Callable[[str], Maker | None], *, max_bytes: int) -> None:
         self._first = first
         self._others = others
         self._max_bytes = max_bytes
@@ -47,7 +47,7 @@ class Makers:
 
     def find(self, name: str | None) -> Maker | None:
         """The model of this name, the first without one; ``None`` if there is no such model."""
-        return self._first if name is None else self._others.get(name)
+        return self._first if name is None else self._others(name)
 
     def get(self, name: str | None) -> Maker:
         """As :meth:`find`.

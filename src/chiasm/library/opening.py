@@ -8,7 +8,7 @@ from chiasm.library.library import Library
 from chiasm.library.makers import Maker
 from chiasm.media import TextReader, can_read
 from chiasm.preprocess import Embedder, Preprocessor
-from chiasm.preprocess.late import Prepares
+from chiasm.preprocess.late import Prepares, ServedModel
 from chiasm.settings import Settings
 from chiasm.stores import holder_of
 
@@ -18,14 +18,14 @@ def open_library(
     embedder: Embedder,
     *,
     preprocessor: Prepares | None = None,
-    others: Mapping[str, tuple[Embedder, Prepares]] | None = None,
+    others: Mapping[str, ServedModel] | None = None,
 ) -> Library:
     """The library of ``settings.library.data_dir``, whose lock the caller holds.
 
     Args:
         embedder: ``chiasm.load()``'s model, or a client of the engine.
         preprocessor: of that model, if there is one already (it may hear words in sound).
-        others: further models by name, for stores that have chosen one, and what prepares for them.
+        others: further models by name, for stores that have chosen one; more may come.
 
     Raises:
         StoreError: the data directory cannot be used.
@@ -36,15 +36,19 @@ def open_library(
     def cutter(prepares: Prepares) -> MediaCutter:
         return MediaCutter(prepares, settings, reader=reader)
 
+    def maker(name: str) -> Maker | None:
+        other = (others or {}).get(name)
+        if other is None:
+            return None
+        prepares = other.preprocessor
+        return Maker(embedder=other.embedder, cutter=cutter(prepares), preprocessor=prepares)
+
     return Library(
         settings,
         embedder,
         cutter(preparing),
         preprocessor=preparing,
-        others={
-            name: Maker(embedder=other, cutter=cutter(prepares), preprocessor=prepares)
-            for name, (other, prepares) in (others or {}).items()
-        },
+        others=maker,
     )
 
 

@@ -11,6 +11,7 @@ from chiasm.library.library import Library
 INDEX_FOLDER = "index_folder"
 ADD_FILES = "add_files"
 REEMBED = "reembed"
+PULL_MODEL = "pull_model"  # whose function the process has that runs the jobs
 FEW_FILES = 16  # at most so many are a small job: see SMALL_QUEUE
 
 

@@ -24,6 +24,7 @@ class ModelDescription:
         context_length: tokens of text, the special ones included.
         capabilities: tasks by name (``embed``, ``classify``, …).
         licence: SPDX expression.
+        languages: that it understands, as ISO 639 codes; none if nobody says.
         metrics: what was measured, by name.
         backend: what computes, such as ``torch-cpu-float32``.
         logit_scale: factor on a cosine before the softmax of zero-shot classification.
@@ -40,6 +41,7 @@ class ModelDescription:
     context_length: int = 256
     capabilities: tuple[str, ...] = ("embed",)
     licence: str = ""
+    languages: tuple[str, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     backend: str = ""
     logit_scale: float = 1.0
@@ -81,6 +83,7 @@ class _Raw(msgspec.Struct, forbid_unknown_fields=True):
     context_length: int
     capabilities: tuple[str, ...]
     licence: str
+    languages: tuple[str, ...]
     metrics: dict[str, Any]
     backend: str
     logit_scale: float

@@ -1,12 +1,13 @@
 """Preparing for a model that is elsewhere, and may not be there yet."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
 from chiasm.modality import Item
 from chiasm.preprocess.description import ModelDescription
-from chiasm.preprocess.prepared import PreparedItem
+from chiasm.preprocess.prepared import Embedder, PreparedItem
 
 
 class Prepares(Protocol):
@@ -14,6 +15,14 @@ class Prepares(Protocol):
 
     def prepare(self, item: Item) -> PreparedItem:
         """The item as the model takes it; raises InvalidInput."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ServedModel:
+    """A model in another process, and what prepares for it."""
+
+    embedder: Embedder
+    preprocessor: Prepares
 
 
 class Described(Protocol):

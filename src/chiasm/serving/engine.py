@@ -34,6 +34,7 @@ from chiasm.serving.packing import (
     to_payload,
     unpack_items,
 )
+from chiasm.serving.registry import Live, Registry
 from chiasm.serving.resolve import resolve
 from chiasm.serving.rpc import IncomingCall, RpcServer
 from chiasm.serving.shelf import Shelf, Source
@@ -251,16 +252,15 @@ def _watch(server: EngineServer, seconds: float, stop: threading.Event) -> None:
 
 def _make(settings: Settings, address: str, loader: str, telemetry: Telemetry) -> EngineServer:
     """Load, warm up, begin to listen."""
-    first, *rest = settings.model.sources()
-    model = _loaded(settings, loader, first)
+    model = _loaded(settings, loader, settings.model.first)
     _limit_torch(settings.model.threads)
     warm_up(model)
-    others = {
-        one.name: Source(
+    others = Live(
+        Registry(settings),
+        lambda one: Source(
             load=partial(_served, settings, loader, telemetry, one), weigh=partial(_weight, one.source)
-        )
-        for one in rest
-    }
+        ),
+    )
     server = EngineServer(model, settings, address, telemetry, others)
     server.listen()
     logger.info("serving %s (%s)", model.description.name, model.description.revision)

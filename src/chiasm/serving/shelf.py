@@ -81,7 +81,7 @@ class Shelf:
 
     Args:
         first: the model that is always there; also goes by the empty name.
-        others: what can be loaded, by name.
+        others: what can be loaded, by name; looked at anew each time, as more may come.
         occupied: whether work for a model waits or is being computed.
         budget: bytes of weights that may be loaded at a time, those of the first included; 0 for any number.
         idle_seconds: after which an unused model goes; 0 for never.
@@ -99,7 +99,8 @@ class Shelf:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._first = first
-        self._slots = {name: _Slot(name=name, source=source) for name, source in others.items()}
+        self._others = others
+        self._slots: dict[str, _Slot] = {}
         self._occupied = occupied
         self._budget = budget
         self._idle_seconds = idle_seconds
@@ -110,7 +111,7 @@ class Shelf:
 
     def start(self) -> None:
         """Begin to look for idle models."""
-        if self._slots and self._idle_seconds > 0:
+        if self._idle_seconds > 0:
             threading.Thread(target=self._tidy, name="shelf", daemon=True).start()
 
     def close(self) -> None:
@@ -126,7 +127,7 @@ class Shelf:
         if name in {"", self._first.model.description.name}:
             then(self._first)
             return
-        slot = self._slots.get(name)
+        slot = self._slot(name)
         if slot is None:
             raise NotFound(
                 f"there is no model {name[:100]!r}",
@@ -152,6 +153,7 @@ class Shelf:
 
     def standings(self) -> list[Standings]:
         """Of all models, the first one first."""
+        slots = [slot for name in self._others if (slot := self._slot(name)) is not None]
         with self._lock:
             others = [
                 Standings(
@@ -160,10 +162,22 @@ class Shelf:
                     bytes=slot.bytes,
                     error=None if slot.failure is None else slot.failure[0],
                 )
-                for slot in self._slots.values()
+                for slot in slots
             ]
         first = self._first.model
         return [Standings(name=first.description.name, state="loaded", bytes=_bytes_of(first, 0)), *others]
+
+    def _slot(self, name: str) -> _Slot | None:
+        """The model's, if there is one of this name now; a new one when it comes from elsewhere now."""
+        source = self._others.get(name)
+        with self._lock:
+            slot = self._slots.get(name)
+            if slot is not None and slot.source is source:
+                return slot
+            self._slots.pop(name, None)  # its weights go with the work that still needs them
+            if source is None:
+                return None
+            return self._slots.setdefault(name, _Slot(name=name, source=source))
 
     def _load(self, slot: _Slot) -> None:
         error: ChiasmError | None = None

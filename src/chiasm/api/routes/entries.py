@@ -1,6 +1,5 @@
 """``/v1/vector_stores/{id}/files``: which files are in a store; and ``…/folders``."""
 
-import ipaddress
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -14,9 +13,8 @@ from chiasm.api.indexing import attach
 from chiasm.api.routes.files import modality_of
 from chiasm.api.routes.jobs import job_object, jobs
 from chiasm.api.schemas.stores import AttachBody, AttachForm, AttributesBody, EntriesCursor, FolderBody
-from chiasm.api.security import host_name, is_loopback
+from chiasm.api.security import require_local
 from chiasm.api.uploads import keep
-from chiasm.errors import Forbidden
 from chiasm.library.attributes import checked_attributes
 from chiasm.stores import EntryRecord
 from chiasm.stores.records import Attribute
@@ -96,7 +94,7 @@ def remove_entry(store_id: str, file_id: str) -> Response:
 @blueprint.post("/folders")
 def index_folder(store_id: str) -> Response:
     """Index a folder of this machine where it lies, as a job. For programs on this machine only."""
-    _require_local()
+    require_local()
     body = validated(FolderBody, read_json())
     store = context().library.get_store(store_id).store.id
     return reply(job_object(jobs().submit_index_folder(store, body.path)), 202)
@@ -127,18 +125,3 @@ def entry_object(entry: EntryRecord) -> dict[str, Any]:
 
 def _checked(attributes: dict[str, Any] | None) -> dict[str, Attribute] | None:
     return None if attributes is None else checked_attributes(attributes)
-
-
-def _require_local() -> None:
-    """A caller on this machine, not one for whom a proxy on this machine speaks."""
-    try:
-        near = ipaddress.ip_address(request.remote_addr or "").is_loopback
-    except ValueError:
-        near = False
-    forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"))
-    if not near or forwarded or not is_loopback(host_name(request.headers.get("Host", ""))):
-        raise Forbidden(
-            "folders of this machine can only be indexed from this machine",
-            "只能从本机发出索引本机文件夹的请求",
-            code="local_only",
-        )

@@ -1,18 +1,8 @@
 """A model of the engine with what prepares for it, as web workers and the library hold it. No torch."""
 
-from dataclasses import dataclass
-
 from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.preprocess import Embedder, ModelDescription, Preprocessor
-from chiasm.preprocess.late import LatePreprocessor, Prepares
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ServedModel:
-    """A model in another process."""
-
-    embedder: Embedder
-    preprocessor: Prepares
+from chiasm.preprocess.late import LatePreprocessor, ServedModel
 
 
 def preprocessor_of(description: ModelDescription) -> Preprocessor:

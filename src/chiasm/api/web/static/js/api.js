@@ -57,7 +57,12 @@ const enc = encodeURIComponent;
 const inStore = (store, rest) => `/v1/vector_stores/${enc(store)}/${rest}`;
 
 export const jobs = () => call("GET", "/v1/jobs?limit=20");
+export const job = (id) => call("GET", `/v1/jobs/${enc(id)}`);
 export const models = () => call("GET", "/v1/models");
+export const modelOffer = (source) => call("GET", `/v1/model_offers?source=${enc(source)}`);
+export const addModel = (source) => call("POST", "/v1/models", { json: { source } });
+export const removeModel = (name) => call("DELETE", `/v1/models/${enc(name)}`);
+export const reembed = (store, model) => call("POST", inStore(store, "reembed"), { json: { model } });
 export const createStore = (name) => call("POST", "/v1/vector_stores", { json: { name } });
 export const attachFile = (store, id) => call("POST", inStore(store, "files"), { json: { file_id: id } });
 export const entry = (store, id) => call("GET", inStore(store, `files/${enc(id)}`));

@@ -21,6 +21,14 @@ export const number = (value) => new Intl.NumberFormat(document.documentElement.
 export const percent = (value) =>
   new Intl.NumberFormat(document.documentElement.lang, { style: "percent" }).format(value);
 
+/** 605247102 → "605 MB" */
+export function bytes(value) {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, value)) / 3));
+  const style = { style: "unit", unit: units[power], unitDisplay: "short", maximumSignificantDigits: 3 };
+  return new Intl.NumberFormat(document.documentElement.lang, style).format(value / 1000 ** power);
+}
+
 /** 75.4 → "1:15" */
 export function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));

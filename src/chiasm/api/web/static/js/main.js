@@ -9,6 +9,7 @@ import { setUpDrop, setUpPaste } from "./drop.js";
 import { loadLanguage, onLanguage, switchLanguage, t } from "./i18n.js";
 import { filesOfInput } from "./intake.js";
 import { setUpKeys } from "./keys.js";
+import { followModels, loadModels, renderModels, setUpModels } from "./models.js";
 import * as question from "./question.js";
 import { recording, setUpRecording, stopRecording } from "./record.js";
 import { runSearch, stopSearching } from "./search.js";
@@ -19,7 +20,6 @@ import { Uploads } from "./uploads.js";
 import { followWork, renderWork, setUpWork } from "./work.js";
 
 const uploads = new Uploads(renderTray);
-let model = null;
 
 const add = () => openAdd(destinationName());
 
@@ -80,6 +80,7 @@ async function refresh() {
 
 /** Show what has been indexed meanwhile, unless that would disturb. */
 function catchUp(finished) {
+  if (finished) followModels();
   const results = document.body.dataset.state === "results";
   if (uploads.busy || isInUse() || (results && shownThings().length)) return;
   if (!results) browse(add, { quietly: true });
@@ -120,17 +121,12 @@ function renderSuggestions() {
   $("suggestions").replaceChildren(...buttons);
 }
 
-function renderModel() {
-  if (!model) return;
-  const values = { name: model.id, licence: model.licence };
-  $("model").textContent = t(model.licence ? "footer.model" : "footer.model.plain", values);
-}
-
 function wire() {
   const show = (problem) => showFailure(t("results.failed"), problem, [[t("results.clear"), home]]);
   setUpShelf({ like, remove });
   setUpTray();
   setUpWork(catchUp);
+  setUpModels(() => followWork(catchUp));
   setUpAdd(keep);
   setUpRecording((wav) => ask({ file: new File([wav], t("search.recorded"), { type: wav.type }), name: t("search.recorded") }), show);
   setUpDrop({ onkeep: keep, onask: ask, onproblem: (error) => show(error.message) });
@@ -154,7 +150,7 @@ function wire() {
     followWork(catchUp);
   });
   window.addEventListener("popstate", restore);
-  onLanguage(() => [renderSuggestions, renderModel, renderStores, renderWork, () => renderTray(uploads)].forEach((render) => render()));
+  onLanguage(() => [renderSuggestions, renderModels, renderStores, renderWork, () => renderTray(uploads)].forEach((render) => render()));
 }
 
 async function start() {
@@ -165,9 +161,7 @@ async function start() {
   followWork(catchUp);
   onLanguage(refresh);
   if (location.search) await restore();
-  const served = await api.models().catch(() => ({ data: [] })); // the footer can do without
-  model = served.data[0] ?? null;
-  renderModel();
+  await loadModels();
   document.body.dataset.ready = "";
 }
 

@@ -7,6 +7,7 @@ import { current } from "./stores.js";
 
 const LOOK = 1_000; // milliseconds between looks while there is work
 const FOLLOW = 4_000; // between changes of what is shown: a reader needs some rest
+const KINDS = ["index_folder", "reembed"];
 const UNFINISHED = ["queued", "running"];
 
 let timer = null;
@@ -39,7 +40,7 @@ async function unfinished(store) {
   if (!store) return null;
   try {
     const { data } = await api.jobs();
-    return data.find((job) => job.type === "index_folder" && job.params.store === store && UNFINISHED.includes(job.status)) ?? null;
+    return data.find((job) => KINDS.includes(job.type) && job.params.store === store && UNFINISHED.includes(job.status)) ?? null;
   } catch {
     return null; // the page does without
   }
@@ -51,7 +52,8 @@ export const isBeingIndexed = () => working !== null;
 export function renderWork() {
   $("work").hidden = !working;
   if (!working) return;
-  $("work-words").textContent = working.total ? t("work.busy", { done: number(working.done), total: number(working.total) }) : t("work.begins");
+  const words = working.type === "reembed" ? "work.reembed" : "work.busy";
+  $("work-words").textContent = working.total ? t(words, { done: number(working.done), total: number(working.total) }) : t("work.begins");
   if (working.total) $("work-progress").value = working.progress;
   else $("work-progress").removeAttribute("value");
 }

@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from chiasm.checkpoints.hub import HubSource
 from chiasm.errors import CheckpointError, ChiasmError, FetchFailed
+from chiasm.hub.names import HubSource
 
 ENDPOINTS = {
     "hf": ("HF_ENDPOINT", "https://huggingface.co"),
@@ -45,15 +45,30 @@ class File:
     git: str | None = None
 
 
+TASKS: Mapping[str, tuple[str, ...]] = {
+    "sentence-similarity": ("text",),
+    "feature-extraction": ("text",),
+    "text-ranking": ("text",),
+    "image-feature-extraction": ("image", "video"),
+    "zero-shot-image-classification": ("text", "image", "video"),
+    "zero-shot-audio-classification": ("text", "audio"),
+    "automatic-speech-recognition": ("audio",),
+}
+"""What models for a hub's task take."""
+_LANGUAGE = re.compile(r"[A-Za-z-]{2,12}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """What a hub has under a name."""
+    """What a hub has under a name. Languages and modalities as card and task say; often they do not."""
 
     source: HubSource
     endpoint: str
     commit: str
     licence: str
     files: tuple[File, ...]
+    languages: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -109,6 +124,7 @@ def _look_at_hugging_face(source: HubSource, base: str, revision: str) -> Offer:
     return Offer(
         source=source, endpoint=base, commit=_commit(source, found.get("sha")),
         licence=str(card.get("license") or ""), files=tuple(files),
+        languages=_languages(card.get("language")), modalities=TASKS.get(str(found.get("pipeline_tag")), ()),
     )  # fmt: skip
 
 
@@ -144,6 +160,12 @@ def _commit(source: HubSource, found: object) -> str:
     if not isinstance(found, str) or not re.fullmatch(r"[0-9a-f]{7,64}", found):
         raise _bad_listing(source, f"the commit {found!r}")
     return found
+
+
+def _languages(found: object) -> tuple[str, ...]:
+    """Of a card: one or a list of them."""
+    listed = found if isinstance(found, list) else [found]
+    return tuple(one for one in listed if isinstance(one, str) and _LANGUAGE.fullmatch(one))
 
 
 def _table(found: object) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 What was asked for is pinned to the commit that it meant. A file counts only when its hash is what the hub
 lists; half of one is gone on with. A folder without its receipt is not a model.
-Only ``checkpoints.pull`` talks to hubs; loading never does.
+Only ``hub.pull`` talks to hubs; loading never does.
 """
 
 import json

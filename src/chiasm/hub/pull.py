@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from chiasm.checkpoints import layout
-from chiasm.checkpoints.hub import Receipt, folder_of, write_receipt
-from chiasm.checkpoints.listing import DEFAULT_REVISION, File, Offer, opened, unreachable
 from chiasm.errors import FetchFailed
+from chiasm.hub.digest import digest_of
+from chiasm.hub.listing import DEFAULT_REVISION, File, Offer, opened, unreachable
+from chiasm.hub.names import Receipt, folder_of, write_receipt
 
 ATTEMPTS = 5
 PAUSE = 1.0  # seconds before the second attempt, doubled each time
@@ -71,7 +71,7 @@ def _bring(offer: Offer, file: File, path: Path, told: Callable[[int], None]) ->
     """One file, whole and checked; its SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file() and path.stat().st_size == file.size and _fits(path, file):
-        return layout.digest_of(path)
+        return digest_of(path)
     part = path.with_name(path.name + ".part")
     pause = PAUSE
     for attempt in range(ATTEMPTS):
@@ -92,7 +92,7 @@ def _bring(offer: Offer, file: File, path: Path, told: Callable[[int], None]) ->
             param=file.path,
         )
     part.replace(path)
-    return layout.digest_of(path)
+    return digest_of(path)
 
 
 def _go_on(url: str, part: Path, file: File, offer: Offer, told: Callable[[int], None]) -> None:
@@ -120,7 +120,7 @@ def _go_on(url: str, part: Path, file: File, offer: Offer, told: Callable[[int],
 
 def _fits(path: Path, file: File) -> bool:
     if file.sha256 is not None:
-        return layout.digest_of(path) == file.sha256
+        return digest_of(path) == file.sha256
     blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     blob.update(path.read_bytes())
     return blob.hexdigest() == file.git
