@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.resources import files
@@ -24,6 +24,7 @@ from chiasm.library.batches import FOLDER as BATCHES
 from chiasm.library.server import handlers
 from chiasm.library.watching import keep_in_step
 from chiasm.library.work import ADD_FILES, INDEX_FOLDER, PULL_MODEL, job_functions
+from chiasm.modality import Modality
 from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.models.mini.served import served_model
 from chiasm.observe.telemetry import Telemetry
@@ -41,6 +42,13 @@ from chiasm.stores.opening import SAMPLE_MARK
 logger = logging.getLogger(__name__)
 
 SAMPLE_STORE = "sample"
+SAMPLE_FOLDERS = {
+    "clips": Modality.VIDEO,
+    "notes": Modality.TEXT,
+    "pictures": Modality.IMAGE,
+    "sounds": Modality.AUDIO,
+    "speech": Modality.AUDIO,
+}
 ENGINE_POLL_SECONDS = 0.5
 JOBS_LOOKED_AT = 100
 HANDLER_THREADS = 8
@@ -100,7 +108,7 @@ def run_worker(settings: Settings, address: str, engine_address: str) -> None:
         stack.enter_context(JobRunner(kept.data_dir, functions, database_url=kept.database_url))
         jobs = stack.enter_context(JobsClient(kept.data_dir, kept.database_url))
         if settings.library.sample:
-            add_sample(library, jobs, settings.library.data_dir)
+            add_sample(library, jobs, settings.library.data_dir, about.modalities)
         resume_orphans(library, jobs)
         stack.enter_context(watching(settings.library, library, jobs, stopping))
         answers = observed(handlers(library, jobs), "library", telemetry)
@@ -200,14 +208,19 @@ def sample_folder() -> Path:
     return Path(str(files("chiasm.library"))) / "sample"
 
 
-def add_sample(library: Library, jobs: JobsClient, data_dir: Path) -> None:
-    """Have the sample library indexed, once in the life of a data directory."""
+def add_sample(
+    library: Library, jobs: JobsClient, data_dir: Path, modalities: Collection[Modality] = tuple(Modality)
+) -> None:
+    """Have the sample library indexed, once in the life of a data directory: as much of it as the model
+    takes."""
     folder = sample_folder()
     mark = data_dir / SAMPLE_MARK
     if not folder.is_dir() or mark.exists():
         return
     store = library.ensure_store(SAMPLE_STORE).store
-    jobs.submit(INDEX_FOLDER, {"store": store.id, "folder": str(folder)}, key=f"{store.id}:{folder}")
+    left_out = [name for name, modality in SAMPLE_FOLDERS.items() if modality not in modalities]
+    params = {"store": store.id, "folder": str(folder), "exclude": left_out}
+    jobs.submit(INDEX_FOLDER, params, key=f"{store.id}:{folder}")
     mark.touch()
 
 

@@ -39,7 +39,7 @@ class InlineJobs:
 
     def submit(self, name: str, params: dict, *, key: str | None = None, queue: str = "jobs") -> JobRecord:
         if name == "index_folder":
-            self.library.index_folder(params["store"], params["folder"])
+            self.library.index_folder(params["store"], params["folder"], exclude=params.get("exclude", ()))
         else:
             self.library.add_files(params["store"], params["file_ids"])
         job = JobRecord(

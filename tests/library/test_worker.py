@@ -13,6 +13,7 @@ from chiasm import worker
 from chiasm.errors import Overloaded, StoreError
 from chiasm.jobs import JobRecord
 from chiasm.library import Library, LibraryClient, connect
+from chiasm.modality import Modality
 from chiasm.serving.addresses import ipc_address, make_private_folder
 from chiasm.stores import DataDirLock, holder_of
 
@@ -104,6 +105,7 @@ class RecordingJobs:
 
     def submit(self, name: str, params: dict, *, key: str | None = None) -> None:
         self.submitted.append((name, params.get("folder") or params["file_ids"]))
+        self.excluded = params.get("exclude")
 
 
 def test_a_sample_library_that_was_deleted_stays_deleted(
@@ -117,6 +119,26 @@ def test_a_sample_library_that_was_deleted_stays_deleted(
     worker.add_sample(library, jobs, tmp_path)
     assert len(jobs.submitted) == 1
     assert library.find_store("sample") is None
+
+
+def test_the_sample_has_only_what_the_model_takes(
+    library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "sample_folder", lambda: folder)
+    for name in worker.SAMPLE_FOLDERS:
+        (folder / name).mkdir()
+        (folder / name / f"{name}.txt").write_text(name)
+    jobs = RecordingJobs()
+    worker.add_sample(library, jobs, tmp_path, (Modality.TEXT, Modality.AUDIO))
+    assert jobs.excluded == ["clips", "pictures"]
+    report = library.index_folder("sample", folder, exclude=jobs.excluded)
+    assert report.added == 3 + 3
+    assert {p.name for p in worker.sample_folder().iterdir() if p.is_dir()} == set(worker.SAMPLE_FOLDERS)
+
+
+def test_the_folders_of_the_sample_are_those_that_ship() -> None:
+    shipped = {path.name for path in worker.sample_folder().iterdir() if path.is_dir()}
+    assert shipped == set(worker.SAMPLE_FOLDERS)
 
 
 def test_what_no_job_will_index_is_found_at_the_start(library: Library) -> None:

@@ -239,7 +239,14 @@ class Filling(Catalogue):
 
     # Folders
 
-    def index_folder(self, store: str, folder: Path | str, progress: Progress = no_progress) -> IndexReport:
+    def index_folder(
+        self,
+        store: str,
+        folder: Path | str,
+        progress: Progress = no_progress,
+        *,
+        exclude: Sequence[str] = (),
+    ) -> IndexReport:
         """Bring a store in step with a folder whose files stay where they are.
 
         New and changed files are indexed, moved ones keep their vectors, those that are gone go; one that
@@ -248,12 +255,13 @@ class Filling(Catalogue):
 
         Args:
             progress: called with (files done, files in all).
+            exclude: names of folders within it that are left out.
         """
         root = following.folder_of(Path(folder))
         record = self._metadata.store(store)
         store_id = record.id
         self._makers.indexer(record.model)
-        found = following.scan(root, exclude=[self._data_dir])
+        found = following.scan(root, exclude=[self._data_dir, *(root / name for name in exclude)])
         known = self._metadata.entries_in_folder(store_id, str(root))
         plan = following.plan(found, known, max_bytes=self._max_bytes)
         total = len(found.files)

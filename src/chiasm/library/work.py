@@ -20,8 +20,10 @@ def job_functions(library: Library) -> Mapping[str, JobFunction]:
     small = threading.Lock()  # small jobs take turns: together they would only slow each other down
 
     def index_folder(context: JobContext, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """``{"store", "folder"}`` → an IndexReport."""
-        return asdict(library.index_folder(params["store"], params["folder"], context.progress))
+        """``{"store", "folder"}``, perhaps ``exclude`` → an IndexReport."""
+        left_out = params.get("exclude", ())
+        report = library.index_folder(params["store"], params["folder"], context.progress, exclude=left_out)
+        return asdict(report)
 
     def add_files(context: JobContext, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """``{"store", "file_ids"}`` → how many are in which state."""
