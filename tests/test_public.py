@@ -15,6 +15,7 @@ def test_what_is_public():
         "Audio",
         "Image",
         "Item",
+        "LanguageModel",
         "Modality",
         "Model",
         "Text",
@@ -23,6 +24,7 @@ def test_what_is_public():
         "__version__",
         "errors",
         "load",
+        "load_language",
     }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chiasm import errors
     from chiasm.inference import Model, load
+    from chiasm.language import LanguageModel, load_language
     from chiasm.modality import Audio, Image, Item, Modality, Text, Url, Video
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ __all__ = [
     "Audio",
     "Image",
     "Item",
+    "LanguageModel",
     "Modality",
     "Model",
     "Text",
@@ -29,11 +31,14 @@ __all__ = [
     "__version__",
     "errors",
     "load",
+    "load_language",
 ]
 
 _HOMES = {
     "Model": "chiasm.inference",
     "load": "chiasm.inference",
+    "LanguageModel": "chiasm.language",
+    "load_language": "chiasm.language",
     **dict.fromkeys(("Audio", "Image", "Item", "Modality", "Text", "Url", "Video"), "chiasm.modality"),
 }
 

@@ -52,6 +52,7 @@ def alphabet() -> list[str]:
 
 def write(path: Path, model: Llama, packed: gguf.GGMLQuantizationType, **changes: object) -> None:
     writer = gguf.GGUFWriter(path, str(changes.get("architecture", "llama")))
+    writer.add_eos_token_id(261)
     writer.add_context_length(CONFIG.positions)
     writer.add_embedding_length(CONFIG.width)
     writer.add_block_count(CONFIG.depth)
@@ -104,13 +105,14 @@ def test_a_model_comes_back(
     model: Llama, tmp_path: Path, packed: gguf.GGMLQuantizationType, tolerance: float
 ) -> None:
     write(tmp_path / "tiny.gguf", model, packed)
-    found, tokenizer = load_gguf(tmp_path / "tiny.gguf")
+    found, tokenizer, ends = load_gguf(tmp_path / "tiny.gguf")
     assert replace(found.config, epsilon=CONFIG.epsilon) == CONFIG  # kept in single precision
     ids = torch.randint(0, 260, (2, 9))
     assert float((found(ids) - model(ids)).abs().max()) < tolerance
     encoded = tokenizer.encode("hello hello<|end|>h12é")
     assert encoded.tokens == ["hello", "\u0120hello", "<|end|>", "h", "1", "2", "Ã", "©"]
     assert tokenizer.decode(encoded.ids) == "hello helloh12é"
+    assert ends == (261,)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from torch import Tensor
 
@@ -112,6 +113,30 @@ def read_tokenizer(folder: Path, most: int) -> tuple[bytes, int]:
         f"{folder} 中应有 {TOKENIZER} 或 vocab.txt，实际都没有",
         param=TOKENIZER,
     )
+
+
+def expect_ids_below(tokenizer: bytes, vocabulary: int) -> Tokenizer:
+    """The tokenizer, if the model has a row for each of its tokens.
+
+    Raises:
+        CheckpointError: it is another model's, or none.
+    """
+    try:
+        found = Tokenizer.from_buffer(tokenizer)
+    except Exception as error:  # the binding raises bare Exception
+        raise CheckpointError(
+            f"{TOKENIZER}: expected a tokenizer, got: {error}",
+            f"{TOKENIZER}：应为分词器：{error}",
+            param=TOKENIZER,
+        ) from error
+    largest = max(found.get_vocab(with_added_tokens=True).values(), default=0)
+    if largest >= vocabulary:
+        raise CheckpointError(
+            f"tokenizer: expected ids below {vocabulary}, got {largest}: it is another model's",
+            f"分词器的编号应小于模型词表大小 {vocabulary}，实际有 {largest}：它属于别的模型",
+            param=TOKENIZER,
+        )
+    return found
 
 
 def _word_pieces(path: Path, config: Mapping[str, Any]) -> bytes:

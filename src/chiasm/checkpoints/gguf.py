@@ -43,8 +43,8 @@ _SPLIT: Mapping[str, tuple[str, ...]] = {
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-def load_gguf(path: Path) -> tuple[Llama, Tokenizer]:
-    """A decoder in float32, and its tokenizer.
+def load_gguf(path: Path) -> tuple[Llama, Tokenizer, tuple[int, ...]]:
+    """A decoder in float32, its tokenizer, and the tokens that end a text.
 
     Raises:
         CheckpointError: not a GGUF file, another architecture, or tensors that do not fit; or the ``gguf``
@@ -62,7 +62,9 @@ def load_gguf(path: Path) -> tuple[Llama, Tokenizer]:
     with torch.device("meta"):
         model = Llama(config)
     fill(model, _state(reader.tensors, config))
-    return model.eval().requires_grad_(False), _tokenizer(path, facts)
+    ends = (facts.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot"))
+    numbers = tuple(dict.fromkeys(int(one) for one in ends if isinstance(one, int)))
+    return model.eval().requires_grad_(False), _tokenizer(path, facts), numbers
 
 
 def _reader(path: Path) -> Any:

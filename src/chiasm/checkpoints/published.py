@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from chiasm.checkpoints import layout, shapes
-from chiasm.checkpoints.foreign import read_image_numbers, read_state, read_tokenizer
+from chiasm.checkpoints.foreign import expect_ids_below, read_image_numbers, read_state, read_tokenizer
 from chiasm.checkpoints.storage import fill
 from chiasm.errors import CheckpointError
 from chiasm.hub.digest import digest_of
@@ -73,7 +73,8 @@ def load_published(
         )
     with torch.device("meta"):
         plan = FAMILIES[kind](folder, config)
-    _check_tokenizer(plan)
+    if plan.tokenizer:
+        expect_ids_below(plan.tokenizer, plan.vocabulary)
     module = fill(plan.module, plan.state).to(device, getattr(torch, precision)).eval().requires_grad_(False)
     licence, languages = _card(folder)
     scale = module.logit_scale.exp().item() if isinstance(module, Clip) else 1.0
@@ -191,20 +192,6 @@ def _list(path: Path) -> Sequence[Mapping[str, Any]]:
             f"{path.name}: expected a list of tables", f"{path.name}：应为表的列表", param=path.name
         )
     return found
-
-
-def _check_tokenizer(plan: _Plan) -> None:
-    if not plan.tokenizer:
-        return
-    from tokenizers import Tokenizer  # noqa: PLC0415
-
-    largest = max(Tokenizer.from_buffer(plan.tokenizer).get_vocab(with_added_tokens=True).values(), default=0)
-    if largest >= plan.vocabulary:
-        raise CheckpointError(
-            f"tokenizer: expected ids below {plan.vocabulary}, got {largest}: it is another model's",
-            f"分词器的编号应小于模型词表大小 {plan.vocabulary}，实际有 {largest}：它属于别的模型",
-            param="tokenizer.json",
-        )
 
 
 def _revision(folder: Path) -> str:
