@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from chiasm.checkpoints import layout, shapes
+from chiasm.checkpoints.clap import UNUSED_POSITIONS, clap_config, sound_numbers
 from chiasm.checkpoints.foreign import expect_ids_below, read_image_numbers, read_state, read_tokenizer
 from chiasm.checkpoints.storage import fill
 from chiasm.errors import CheckpointError
@@ -19,6 +20,8 @@ from chiasm.hub.digest import digest_of
 from chiasm.modality import Modality
 from chiasm.models.bert.import_weights import convert as convert_bert
 from chiasm.models.bert.sentence import SentenceEncoder, SentencePooling
+from chiasm.models.clap.import_weights import convert as convert_clap
+from chiasm.models.clap.model import Clap
 from chiasm.models.clip.import_weights import convert as convert_clip
 from chiasm.models.clip.model import Clip
 from chiasm.models.vit.encoder import PictureEncoder
@@ -32,7 +35,7 @@ POOLINGS: Mapping[str, SentencePooling] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
 }
-Published = SentenceEncoder | PictureEncoder | Clip
+Published = SentenceEncoder | PictureEncoder | Clip | Clap
 PICTURES = (Modality.IMAGE, Modality.VIDEO)
 
 
@@ -77,7 +80,7 @@ def load_published(
         expect_ids_below(plan.tokenizer, plan.vocabulary)
     module = fill(plan.module, plan.state).to(device, getattr(torch, precision)).eval().requires_grad_(False)
     licence, languages = _card(folder)
-    scale = module.logit_scale.exp().item() if isinstance(module, Clip) else 1.0
+    scale = module.logit_scale.exp().item() if isinstance(module, Clip | Clap) else 1.0
     return module, ModelDescription(
         name=folder.resolve().name,
         revision=_revision(folder),
@@ -141,6 +144,20 @@ def _pairs(folder: Path, config: Mapping[str, Any]) -> _Plan:
     )
 
 
+def _sounds(folder: Path, config: Mapping[str, Any]) -> _Plan:
+    shape = clap_config(shapes.Table(config))
+    tokenizer, most = read_tokenizer(folder, shape.text.positions)
+    return _Plan(
+        module=Clap(shape),
+        state=convert_clap(read_state(folder), UNUSED_POSITIONS),
+        dimensions=shape.dim,
+        modalities=(Modality.TEXT, Modality.AUDIO),
+        preprocess=PreprocessConfig(text=TextPreprocess(max_tokens=most), audio=sound_numbers(folder)),
+        tokenizer=tokenizer,
+        vocabulary=shape.text.vocabulary,
+    )
+
+
 FAMILIES = {
     "bert": _sentences,
     "roberta": _sentences,
@@ -149,6 +166,7 @@ FAMILIES = {
     "clip": _pairs,
     "chinese_clip": _pairs,
     "siglip": _pairs,
+    "clap": _sounds,
 }
 
 

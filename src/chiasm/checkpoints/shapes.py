@@ -72,6 +72,21 @@ class Table:
             raise self.bad(key, "true or false", " true 或 false", value)
         return value
 
+    def text(self, key: str, default: str) -> str:
+        """A word."""
+        value = self._take(key, default)
+        if not isinstance(value, str):
+            raise self.bad(key, "a word", "一个词", value)
+        return value
+
+    def numbers(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """At most 64 whole numbers between 1 and 2^24."""
+        value = self._take(key, default)
+        listed = isinstance(value, list | tuple) and 1 <= len(value) <= 64
+        if not listed or not all(type(one) is int and 1 <= one < 1 << 24 for one in value):
+            raise self.bad(key, "a list of whole numbers", "整数的列表", value)
+        return tuple(value)
+
     def skip(self, key: str) -> None:
         """A key that follows from others."""
         self._take(key, None)

@@ -17,8 +17,9 @@ class AudioPreprocessor:
     def __init__(self, config: AudioPreprocess) -> None:
         self.config = config
         window = np.hanning(config.window + 1)[:-1]  # periodic, as for every STFT
-        self._window = window.astype(np.float32)
-        self._filters = mel_filters(config).astype(np.float32)
+        precision = np.float64 if config.decibels else np.float32
+        self._window: NDArray[np.floating] = window.astype(precision)
+        self._filters: NDArray[np.floating] = mel_filters(config).astype(precision)
 
     def samples(self, audio: Audio) -> tuple[NDArray[np.float32], float]:
         """The samples at the model's rate, peak at most 1, and the seconds that were cut off the end."""
@@ -27,7 +28,10 @@ class AudioPreprocessor:
         if audio.rate != config.rate:
             kept = soxr.resample(kept, audio.rate, config.rate)
         kept = kept[: round(config.max_seconds * config.rate)]
-        missing = math.ceil(config.min_seconds * config.rate) - len(kept)
+        least = math.ceil(config.min_seconds * config.rate)
+        if config.repeat and 0 < len(kept) < least:
+            kept = np.tile(kept, least // len(kept))
+        missing = least - len(kept)
         if missing > 0:
             kept = np.pad(kept, (0, missing))
         peak = float(np.abs(kept).max())
@@ -37,15 +41,21 @@ class AudioPreprocessor:
     def log_mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 ``[frames, mels]`` with ``1 + n // hop`` frames of ``n`` samples at the model's rate.
 
-        Frame ``i`` is centred at sample ``i * hop``; beyond both ends there is silence.
+        Frame ``i`` is centred at sample ``i * hop``; beyond both ends there is silence, or its mirror image.
         """
         config = self.config
         half = config.window // 2
-        padded = np.pad(samples, (half, config.window - half))
+        padded = np.pad(
+            samples, (half, config.window - half), mode="reflect" if config.reflect else "constant"
+        )
         frames = sliding_window_view(padded, config.window)[:: config.hop][: 1 + len(samples) // config.hop]
+        if config.decibels:  # down to where single precision is all rounding
+            frames = frames.astype(np.float64)
         spectrum = np.fft.rfft(frames * self._window, n=config.fft, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
-        return np.log(power @ self._filters + np.float32(config.floor))
+        mel: NDArray[np.floating] = (spectrum.real**2 + spectrum.imag**2) @ self._filters
+        if config.decibels:
+            return np.asarray(10 * np.log10(np.maximum(mel, config.floor)), np.float32)
+        return np.asarray(np.log(mel + np.float32(config.floor)), np.float32)
 
 
 def mel_filters(config: AudioPreprocess) -> NDArray[np.float64]:

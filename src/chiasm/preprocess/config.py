@@ -88,7 +88,10 @@ class AudioPreprocess(Config):
         window, hop, fft: samples; frames are centred at multiples of ``hop``.
         mels: bands between ``fmin`` and ``fmax`` (Hz) on Slaney's scale, each of unit area.
         max_seconds: longer sound is cut; shorter than ``min_seconds`` is followed by silence.
-        floor: added to the mel power before the natural logarithm.
+        floor: added to the mel power before the natural logarithm; with ``decibels`` the least power, and ten
+            times the logarithm to base 10.
+        reflect: beyond both ends the sound goes on mirrored, not silent.
+        repeat: sound shorter than ``min_seconds`` is repeated as often as all of it fits, then silent.
     """
 
     rate: int = 16_000
@@ -101,6 +104,9 @@ class AudioPreprocess(Config):
     min_seconds: float = 0.5
     max_seconds: float = 10.0
     floor: float = 1e-6
+    decibels: bool = False
+    reflect: bool = False
+    repeat: bool = False
 
     def __post_init__(self) -> None:
         _within("AudioPreprocess.rate", self.rate, 4000, 192_000)
