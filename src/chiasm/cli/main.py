@@ -14,6 +14,7 @@ from chiasm.cli.data import data_app
 from chiasm.cli.doctor import doctor
 from chiasm.cli.embed import embed
 from chiasm.cli.evaluate import evaluate
+from chiasm.cli.export import export
 from chiasm.cli.index import index
 from chiasm.cli.jobs import jobs
 from chiasm.cli.keys import keys_app
@@ -40,6 +41,7 @@ app.command("search")(search)
 app.command("embed")(embed)
 app.command("models")(models)
 app.command("pull")(pull)
+app.command("export")(export)
 app.command("eval")(evaluate)
 app.command("bench")(bench)
 app.command("train")(train)

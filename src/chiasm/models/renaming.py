@@ -43,6 +43,22 @@ def rename(
     return renamed
 
 
+_GROUP = re.compile(r"\((?!\?)[^()]*\)")
+
+
+def inverted(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The same rules from our names to theirs, for patterns whose groups hold no groups."""
+    backwards = []
+    for theirs, ours in rules:
+        groups = _GROUP.findall(theirs)
+        pattern, name = re.escape(ours), theirs.replace(r"\.", ".")
+        for number, group in enumerate(groups, 1):
+            pattern = pattern.replace(re.escape(rf"\{number}"), group)
+            name = name.replace(group.replace(r"\.", "."), rf"\{number}", 1)
+        backwards.append((pattern, name))
+    return tuple(backwards)
+
+
 def split_packed(state: Mapping[str, Tensor], packed: str) -> dict[str, Tensor]:
     """``….in_proj_weight`` of torch's own attention, three maps in one, as query, key and value.
 

@@ -47,3 +47,16 @@ def convert(state: Mapping[str, Tensor], unused_positions: int = 0) -> dict[str,
     if unused_positions and "position.weight" in renamed:
         renamed["position.weight"] = renamed["position.weight"][unused_positions:]
     return renamed
+
+
+def export(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors by their published names."""
+    renamed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        match = re.match(r"encoder\.blocks\.(\d+)\.(.+)", name)
+        table, prefix, rest = (
+            (_TOP, "", name) if match is None else (_INSIDE, f"encoder.layer.{match[1]}.", match[2])
+        )
+        theirs, ours = next((theirs, ours) for theirs, ours in table.items() if rest.startswith(ours))
+        renamed[prefix + theirs + rest.removeprefix(ours)] = value
+    return renamed

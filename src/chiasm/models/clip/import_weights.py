@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from chiasm.models.bert.import_weights import convert as convert_bert
-from chiasm.models.renaming import HUGGING_FACE_BLOCK, Rule, rename, split_packed
+from chiasm.models.bert.import_weights import export as export_bert
+from chiasm.models.renaming import HUGGING_FACE_BLOCK, Rule, inverted, rename, split_packed
 
 _VISION: tuple[Rule, ...] = (
     (r"vision_model\.embeddings\.class_embedding", "image.class_token"),
@@ -104,3 +106,24 @@ def _shaped(state: dict[str, Tensor]) -> dict[str, Tensor]:
     if "logit_scale" in state:
         state["logit_scale"] = state["logit_scale"].reshape(())
     return state
+
+
+def export(state: Mapping[str, Tensor], *, siglip: bool) -> dict[str, Tensor]:
+    """Our tensors by their names in the Hugging Face layout. A SigLIP's bias of all logits, which is not
+    kept, becomes 0: it changes no vector.
+    """
+    inside = {n.removeprefix("text.bert."): t for n, t in state.items() if n.startswith("text.bert.")}
+    rest = {name: tensor for name, tensor in state.items() if not name.startswith("text.bert.")}
+    rules = (*_VISION, *_BLOCKS, *(_TEXT if siglip else _TEXT[:-1]))  # the last is SigLIP's projection
+    renamed = rename(rest, inverted(rules))
+    renamed |= {f"text_model.{name}": tensor for name, tensor in export_bert(inside).items()}
+    if siglip:
+        probe = "vision_model.head.probe"
+        renamed[probe] = renamed[probe][None, None]
+        renamed["logit_scale"] = renamed["logit_scale"].reshape(1)
+        renamed["logit_bias"] = torch.zeros_like(renamed["logit_scale"])
+        for kind in ("weight", "bias"):
+            head = "vision_model.head.attention."
+            parts = [renamed.pop(f"{head}{part}_proj.{kind}") for part in "qkv"]
+            renamed[f"{head}in_proj_{kind}"] = torch.cat(parts)
+    return renamed

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-from chiasm.models.renaming import Rule, rename
+from chiasm.models.renaming import Rule, inverted, rename
 
 _RULES: tuple[Rule, ...] = (
     (r"wte\.weight", "token.weight"),
@@ -24,6 +25,7 @@ _RULES: tuple[Rule, ...] = (
         )
     ),
 )
+_TRANSPOSED = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
 _UNUSED = (r"h\.\d+\.attn\.(masked_)?bias", r"lm_head\.weight")
 
 
@@ -32,7 +34,7 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     apart: dict[str, Tensor] = {}
     for full, tensor in state.items():
         name = full.removeprefix("transformer.")
-        if name.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight")):
+        if name.endswith(_TRANSPOSED):
             tensor = tensor.T.contiguous()  # noqa: PLW2901
         if ".attn.c_attn." in name:
             for part, rows in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
@@ -40,3 +42,15 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             apart[name] = tensor
     return rename(apart, _RULES, _UNUSED)
+
+
+def export(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors by their published names: transposed, and three maps in one."""
+    renamed = rename(state, inverted(_RULES))
+    for name in [name for name in renamed if ".attn.query." in name]:
+        parts = [renamed.pop(name.replace("query", part)) for part in ("query", "key", "value")]
+        renamed[name.replace("query", "c_attn")] = torch.cat(parts)
+    return {
+        f"transformer.{name}": tensor.T if name.endswith(_TRANSPOSED) else tensor
+        for name, tensor in renamed.items()
+    }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from chiasm.models.renaming import Rule, rename
+from chiasm.models.renaming import Rule, inverted, rename
 
 _RULES: tuple[Rule, ...] = (
     (r"model\.embed_tokens\.weight", "token.weight"),
@@ -31,3 +31,8 @@ def convert(state: Mapping[str, Tensor], *, tied: bool) -> dict[str, Tensor]:
     """Rename every tensor; with ``tied`` an output layer that repeats the embedding is left out."""
     unused = (r".*rotary_emb\.inv_freq", *((r"lm_head\.weight",) if tied else ()))
     return rename(state, _RULES, unused)
+
+
+def export(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors by their published names."""
+    return rename(state, inverted(_RULES))

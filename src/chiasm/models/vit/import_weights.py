@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from chiasm.models.renaming import Rule, rename
+from chiasm.models.renaming import Rule, inverted, rename
 
 _BLOCK = (
     (r"attention\.output\.dense", "attention.output"),
@@ -38,3 +38,11 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name in renamed:
             renamed[name] = renamed[name].squeeze(0) if name == "position" else renamed[name].flatten()
     return renamed
+
+
+def export(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors by their published names."""
+    shaped = dict(state)
+    shaped["class_token"] = state["class_token"][None, None]
+    shaped["position"] = state["position"][None]
+    return rename(shaped, inverted(_RULES))

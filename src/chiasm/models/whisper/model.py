@@ -150,6 +150,7 @@ class DecoderBlock(nn.Module):
 def sinusoids(length: int, width: int) -> Tensor:
     """Fixed positions ``[length, width]``: sines, then cosines. Unlike those of :mod:`chiasm.nn.positions`
     the slowest has a wavelength of exactly 2 pi x 10,000."""
-    rates = torch.exp(-math.log(10_000.0) * torch.linspace(0, 1, width // 2))
-    angles = torch.arange(length)[:, None] * rates[None]
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    with torch.device("cpu"):  # wherever the rest is made: some functions do not go by the device around them
+        rates = torch.exp(-math.log(10_000.0) * torch.linspace(0, 1, width // 2))
+        angles = torch.arange(length)[:, None] * rates[None]
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
