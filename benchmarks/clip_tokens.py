@@ -56,9 +56,7 @@ def main() -> int:
         openai.append([*ids, end])
     same = np.mean([a == b for a, b in zip(ours, theirs, strict=True)])
     close = np.mean([a == b for a, b in zip(ours, openai, strict=True)])
-    print(
-        f"{len(STRINGS)} strings: as transformers {same:.2%}, as open_clip (it mends texts) {close:.2%}"
-    )
+    print(f"{len(STRINGS)} strings: as transformers {same:.2%}, as open_clip (it mends texts) {close:.2%}")
     return 0 if same == 1 else 1
 
 

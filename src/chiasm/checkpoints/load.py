@@ -8,9 +8,11 @@ import torch
 
 from chiasm.checkpoints import layout
 from chiasm.checkpoints.fit import check_fit
-from chiasm.checkpoints.published import Published, is_published, load_published
+from chiasm.checkpoints.hf import load_foreign
+from chiasm.checkpoints.published import FAMILIES, Published, is_published, load_published
 from chiasm.checkpoints.storage import read_weights
 from chiasm.errors import CheckpointError, SettingsError
+from chiasm.models.foreign.model import ForeignModel
 from chiasm.models.mini.config import MiniConfig
 from chiasm.models.mini.lexicon import Lexicon
 from chiasm.models.mini.listener import LexiconListener, ListenerConfig
@@ -27,7 +29,7 @@ _LARGEST_DEPTH = 256
 class Loaded(NamedTuple):
     """What a folder holds. The model is in evaluation mode, as it was trained."""
 
-    model: ChiasmMini | Published
+    model: ChiasmMini | Published | ForeignModel
     description: ModelDescription
 
 
@@ -37,8 +39,11 @@ def load(folder: Path, device: torch.device | str = "cpu", precision: Precision 
     Raises:
         CheckpointError: naming the file or tensor that is missing, changed, or does not fit.
     """
-    if is_published(layout.read_json(folder / layout.MANIFEST)):
-        return Loaded(*load_published(folder, device, precision))
+    manifest = layout.read_json(folder / layout.MANIFEST)
+    if is_published(manifest):
+        if manifest["model_type"] in FAMILIES:
+            return Loaded(*load_published(folder, device, precision))
+        return Loaded(*load_foreign(folder, manifest, device, precision))
     if precision != "float32":
         raise SettingsError(
             f"expected float32 for {layout.ARCHITECTURE}, got {precision}",

@@ -79,11 +79,11 @@ def load_published(
     if plan.tokenizer:
         expect_ids_below(plan.tokenizer, plan.vocabulary)
     module = fill(plan.module, plan.state).to(device, getattr(torch, precision)).eval().requires_grad_(False)
-    licence, languages = _card(folder)
+    licence, languages = read_card(folder)
     scale = module.logit_scale.exp().item() if isinstance(module, Clip | Clap) else 1.0
     return module, ModelDescription(
         name=folder.resolve().name,
-        revision=_revision(folder),
+        revision=revision_of(folder),
         dimensions=plan.dimensions,
         modalities=plan.modalities,
         context_length=plan.preprocess.text.max_tokens,
@@ -103,7 +103,8 @@ def _sentences(folder: Path, config: Mapping[str, Any]) -> _Plan:
     unused = 0 if config["model_type"] == "bert" else table.number("pad_token_id", 1) + 1
     shape = shapes.bert_config(table, unused_positions=unused)
     tokenizer, most = read_tokenizer(folder, shape.positions)
-    module = SentenceEncoder(shape, _pooling(folder, shape.width))
+    pooling = cast(SentencePooling, read_pooling(folder, shape.width, POOLINGS, "mean"))
+    module = SentenceEncoder(shape, pooling)
     state = {f"bert.{name}": tensor for name, tensor in convert_bert(read_state(folder), unused).items()}
     return _Plan(
         module=module,
@@ -170,8 +171,15 @@ FAMILIES = {
 }
 
 
-def _pooling(folder: Path, width: int) -> SentencePooling:
-    """Of sentence-transformers' modules; the mean without them."""
+def read_pooling(folder: Path, width: int, known: Mapping[str, str], otherwise: str) -> str:
+    """What stands for a text, as sentence-transformers' modules say; ``otherwise`` without them.
+
+    Args:
+        known: their names of what there is → ours.
+
+    Raises:
+        CheckpointError: modules or a pooling that are not there, or of other dimensions.
+    """
     path = folder / "1_Pooling" / "config.json"
     if (folder / "modules.json").is_file():
         modules = [
@@ -185,22 +193,24 @@ def _pooling(folder: Path, width: int) -> SentencePooling:
                 param="modules.json",
             )
     if not path.is_file():
-        return "mean"
+        return otherwise
     found = layout.read_json(path)
     wanted = {name for name, value in found.items() if name.startswith("pooling_mode_") and value is True}
-    if not wanted and found.get("pooling_mode") in POOLINGS.values():
-        return cast(SentencePooling, found["pooling_mode"])
+    short = f"pooling_mode_{found.get('pooling_mode')}"  # as newer versions write it
+    by_short = {name.removesuffix("_tokens").removesuffix("_token"): name for name in known}
+    if not wanted and short in by_short:
+        wanted = {by_short[short]}
     if (
         len(wanted) != 1
-        or not wanted <= POOLINGS.keys()
+        or not wanted <= known.keys()
         or found.get("word_embedding_dimension", width) != width
     ):
         raise CheckpointError(
-            f"1_Pooling: expected one of {sorted(POOLINGS)} at {width} dimensions, got {found}",
-            f"1_Pooling：应为 {sorted(POOLINGS)} 之一、{width} 维，实际为 {found}",
+            f"1_Pooling: expected one of {sorted(known)} at {width} dimensions, got {found}",
+            f"1_Pooling：应为 {sorted(known)} 之一、{width} 维，实际为 {found}",
             param="1_Pooling",
         )
-    return POOLINGS[wanted.pop()]
+    return known[wanted.pop()]
 
 
 def _list(path: Path) -> Sequence[Mapping[str, Any]]:
@@ -212,7 +222,7 @@ def _list(path: Path) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def _revision(folder: Path) -> str:
+def revision_of(folder: Path) -> str:
     """16 hex digits over every file that can change a vector."""
     digests = [
         (path.relative_to(folder).as_posix(), digest_of(path))
@@ -222,7 +232,7 @@ def _revision(folder: Path) -> str:
     return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
 
 
-def _card(folder: Path) -> tuple[str, tuple[str, ...]]:
+def read_card(folder: Path) -> tuple[str, tuple[str, ...]]:
     """Licence and languages, as the header of the model's card says; nothing without one."""
     path = folder / "README.md"
     if not path.is_file():

@@ -39,7 +39,7 @@ CORE = (
 )
 OPTIONAL = {
     "openvino": "pip install openvino",
-    "transformers": "pip install transformers",
+    "transformers": "pip install 'chiasm[hf]'",
     "rapidocr": "pip install 'chiasm[ocr]'",
 }
 CORPUS_TOOLS = {

@@ -13,7 +13,7 @@ IGNORED = -100
 
 
 class MaskedTokens(NamedTuple):
-    """What the model reads, and what it is asked: the token that was there, or ``IGNORED``; both ``[b, t]``."""
+    """What the model reads, and what it is asked for: the token that was there, or ``IGNORED``."""
 
     ids_bt: Tensor
     targets_bt: Tensor

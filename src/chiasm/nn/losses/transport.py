@@ -77,8 +77,8 @@ def alignment_loss(
     beta: float = 0.5,
     steps: int = 50,
 ) -> Tensor:
-    """Distance of pairs that belong together minus that of pairs that do not, mean over all pairs of which both
-    sides have something.
+    """Distance of pairs that belong together minus that of pairs that do not, mean over all pairs of which
+    both sides have something.
 
     Args:
         mask_bt: True at words proper: the published objective leaves out the text's first and last token.
