@@ -94,3 +94,32 @@ def _model(kind: str) -> torch.nn.Module:
     text = {"vocab_size": 320, "max_position_embeddings": 16, "pad_token_id": 0, **READER, "hidden_size": 32}
     text["num_attention_heads"] = 4
     return t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=VISION))
+
+
+def openai_names(theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The names of the paper's own code, with maps packed and transposed."""
+    state = {
+        "visual.class_embedding": theirs["vision_model.embeddings.class_embedding"],
+        "visual.positional_embedding": theirs["vision_model.embeddings.position_embedding.weight"],
+        "visual.conv1.weight": theirs["vision_model.embeddings.patch_embedding.weight"],
+        "visual.proj": theirs["visual_projection.weight"].T,
+        "token_embedding.weight": theirs["text_model.embeddings.token_embedding.weight"],
+        "positional_embedding": theirs["text_model.embeddings.position_embedding.weight"],
+        "text_projection": theirs["text_projection.weight"].T,
+        "logit_scale": theirs["logit_scale"],
+    }
+    for kind in ("weight", "bias"):
+        state[f"visual.ln_pre.{kind}"] = theirs[f"vision_model.pre_layrnorm.{kind}"]
+        state[f"visual.ln_post.{kind}"] = theirs[f"vision_model.post_layernorm.{kind}"]
+        state[f"ln_final.{kind}"] = theirs[f"text_model.final_layer_norm.{kind}"]
+        for prefix, tower, depth in (("visual.", "vision_model.", 2), ("", "text_model.", 3)):
+            for n in range(depth):
+                block, to = f"{tower}encoder.layers.{n}.", f"{prefix}transformer.resblocks.{n}."
+                parts = [theirs[f"{block}self_attn.{part}_proj.{kind}"] for part in "qkv"]
+                state[f"{to}attn.in_proj_{kind}"] = torch.cat(parts)
+                for name, own in (
+                    ("attn.out_proj", "self_attn.out_proj"), ("ln_1", "layer_norm1"), ("ln_2", "layer_norm2"),
+                    ("mlp.c_fc", "mlp.fc1"), ("mlp.c_proj", "mlp.fc2"),
+                ):  # fmt: skip
+                    state[f"{to}{name}.{kind}"] = theirs[f"{block}{own}.{kind}"]
+    return {name: tensor.contiguous().clone() for name, tensor in state.items()}

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from published_folders import TEXTS, make
+from published_folders import TEXTS, make, openai_names
 from safetensors.torch import load_file, save_file
 
 import chiasm
@@ -181,33 +181,7 @@ def test_the_openai_layout_gives_the_same_model(published: Callable[..., Any]) -
     """Written from the other layout by the rules of the paper's own code, with maps packed and transposed."""
     folder, _ = published("clip")
     theirs = load_file(folder / "model.safetensors")
-    side = {"visual.": "vision_model.", "": "text_model."}
-    state = {
-        "visual.class_embedding": theirs["vision_model.embeddings.class_embedding"],
-        "visual.positional_embedding": theirs["vision_model.embeddings.position_embedding.weight"],
-        "visual.conv1.weight": theirs["vision_model.embeddings.patch_embedding.weight"],
-        "visual.proj": theirs["visual_projection.weight"].T,
-        "token_embedding.weight": theirs["text_model.embeddings.token_embedding.weight"],
-        "positional_embedding": theirs["text_model.embeddings.position_embedding.weight"],
-        "text_projection": theirs["text_projection.weight"].T,
-        "logit_scale": theirs["logit_scale"],
-    }
-    for kind in ("weight", "bias"):
-        state[f"visual.ln_pre.{kind}"] = theirs[f"vision_model.pre_layrnorm.{kind}"]
-        state[f"visual.ln_post.{kind}"] = theirs[f"vision_model.post_layernorm.{kind}"]
-        state[f"ln_final.{kind}"] = theirs[f"text_model.final_layer_norm.{kind}"]
-        for prefix, tower in side.items():
-            for n in range(2 if prefix else 3):
-                block, to = f"{tower}encoder.layers.{n}.", f"{prefix}transformer.resblocks.{n}."
-                state[f"{to}attn.in_proj_{kind}"] = torch.cat(
-                    [theirs[f"{block}self_attn.{part}_proj.{kind}"] for part in "qkv"]
-                )
-                for name, own in (
-                    ("attn.out_proj", "self_attn.out_proj"), ("ln_1", "layer_norm1"), ("ln_2", "layer_norm2"),
-                    ("mlp.c_fc", "mlp.fc1"), ("mlp.c_proj", "mlp.fc2"),
-                ):  # fmt: skip
-                    state[f"{to}{name}.{kind}"] = theirs[f"{block}{own}.{kind}"]
-    from_openai, from_hugging_face = convert(state), convert(theirs)
+    from_openai, from_hugging_face = convert(openai_names(theirs)), convert(theirs)
     assert from_openai.keys() == from_hugging_face.keys()
     assert all(torch.equal(from_openai[name], tensor) for name, tensor in from_hugging_face.items())
 

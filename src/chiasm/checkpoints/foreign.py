@@ -18,6 +18,8 @@ from chiasm.errors import CheckpointError
 from chiasm.preprocess.config import Filter, ImagePreprocess
 
 SAFE, SHARDS, PICKLE = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+OPEN_CLIP = "open_clip_model"
+"""How open_clip names its weights."""
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 FILTERS: Mapping[int, Filter] = {
     0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"
@@ -50,8 +52,9 @@ def read_state(folder: Path) -> dict[str, Tensor]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    if (folder / SAFE).is_file():
-        return [folder / SAFE]
+    for name in (SAFE, f"{OPEN_CLIP}.safetensors"):
+        if (folder / name).is_file():
+            return [folder / name]
     if (folder / SHARDS).is_file():
         table = layout.read_json(folder / SHARDS).get("weight_map")
         names = set(table.values()) if isinstance(table, dict) else set()
@@ -62,8 +65,9 @@ def _weight_files(folder: Path) -> list[Path]:
                 param=SHARDS,
             )
         return [folder / name for name in sorted(names)]
-    if (folder / PICKLE).is_file():
-        return [folder / PICKLE]
+    for name in (PICKLE, f"{OPEN_CLIP.replace('model', 'pytorch_model')}.bin"):
+        if (folder / name).is_file():
+            return [folder / name]
     raise CheckpointError(
         f"expected {SAFE}, {SHARDS} or {PICKLE} in {folder}, got none of them",
         f"{folder} 中应有 {SAFE}、{SHARDS} 或 {PICKLE}，实际都没有",

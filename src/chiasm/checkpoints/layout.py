@@ -14,6 +14,7 @@ from chiasm.hub.digest import digest_of
 from chiasm.hub.names import is_hub_source, located, parse_source
 
 MANIFEST = "config.json"
+OPEN_CLIP = "open_clip_config.json"
 WEIGHTS = "model.safetensors"
 PREPROCESS = "preprocess.json"
 TOKENIZER = "tokenizer.json"
@@ -63,7 +64,7 @@ def resolve(source: str | Path | None) -> Path:
             param="model.source",
         )
     folder = Path(source).expanduser()
-    if (folder / MANIFEST).is_file():
+    if (folder / MANIFEST).is_file() or (folder / OPEN_CLIP).is_file():
         return folder
     what, what_zh = "none of them", "都不是"
     if folder.is_dir():

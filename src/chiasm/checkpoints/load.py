@@ -9,7 +9,7 @@ import torch
 from chiasm.checkpoints import layout
 from chiasm.checkpoints.fit import check_fit
 from chiasm.checkpoints.hf import load_foreign
-from chiasm.checkpoints.published import FAMILIES, Published, is_published, load_published
+from chiasm.checkpoints.published import FAMILIES, Published, is_published, load_published, read_manifest
 from chiasm.checkpoints.storage import read_weights
 from chiasm.errors import CheckpointError, SettingsError
 from chiasm.models.foreign.model import ForeignModel
@@ -39,7 +39,7 @@ def load(folder: Path, device: torch.device | str = "cpu", precision: Precision 
     Raises:
         CheckpointError: naming the file or tensor that is missing, changed, or does not fit.
     """
-    manifest = layout.read_json(folder / layout.MANIFEST)
+    manifest = read_manifest(folder)
     if is_published(manifest):
         if manifest["model_type"] in FAMILIES:
             return Loaded(*load_published(folder, device, precision))

@@ -14,6 +14,7 @@ from torch import Tensor
 from chiasm.checkpoints import layout, shapes
 from chiasm.checkpoints.clap import UNUSED_POSITIONS, clap_config, sound_numbers
 from chiasm.checkpoints.foreign import expect_ids_below, read_image_numbers, read_state, read_tokenizer
+from chiasm.checkpoints.open_clip import is_open_clip, open_clip_config
 from chiasm.checkpoints.storage import fill
 from chiasm.errors import CheckpointError
 from chiasm.hub.digest import digest_of
@@ -36,6 +37,7 @@ POOLINGS: Mapping[str, SentencePooling] = {
     "pooling_mode_max_tokens": "max",
 }
 Published = SentenceEncoder | PictureEncoder | Clip | Clap
+OPEN_CLIP_KIND = "open_clip"
 PICTURES = (Modality.IMAGE, Modality.VIDEO)
 
 
@@ -52,6 +54,13 @@ class _Plan:
     vocabulary: int = 0
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """``config.json``; of a folder of open_clip's what stands for it."""
+    return (
+        {"model_type": OPEN_CLIP_KIND} if is_open_clip(folder) else layout.read_json(folder / layout.MANIFEST)
+    )
+
+
 def is_published(manifest: Mapping[str, Any]) -> bool:
     """Whether a ``config.json`` is of this layout."""
     return "model_type" in manifest
@@ -66,7 +75,7 @@ def load_published(
         CheckpointError: an unknown family, unknown or impossible values, tensors that are missing, too many
             or of another shape, a tokenizer that does not fit.
     """
-    config = layout.read_json(folder / layout.MANIFEST)
+    config = read_manifest(folder)
     kind = config["model_type"]
     if kind not in FAMILIES:
         raise CheckpointError(
@@ -131,8 +140,11 @@ def _pictures(folder: Path, config: Mapping[str, Any]) -> _Plan:
 
 
 def _pairs(folder: Path, config: Mapping[str, Any]) -> _Plan:
-    numbers = read_image_numbers(folder)
-    shape = shapes.clip_config(shapes.Table(config), config["model_type"], numbers.mean, numbers.std)
+    if config.get("model_type") == OPEN_CLIP_KIND:
+        shape, numbers = open_clip_config(folder)
+    else:
+        numbers = read_image_numbers(folder)
+        shape = shapes.clip_config(shapes.Table(config), config["model_type"], numbers.mean, numbers.std)
     tokenizer, most = read_tokenizer(folder, shape.text.positions)
     return _Plan(
         module=Clip(shape),
@@ -167,6 +179,7 @@ FAMILIES = {
     "clip": _pairs,
     "chinese_clip": _pairs,
     "siglip": _pairs,
+    OPEN_CLIP_KIND: _pairs,
     "clap": _sounds,
 }
 

@@ -87,6 +87,14 @@ class Table:
             raise self.bad(key, "a list of whole numbers", "整数的列表", value)
         return tuple(value)
 
+    def three(self, key: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Three numbers, of the channels of a picture."""
+        value = self._take(key, default)
+        listed = isinstance(value, list | tuple) and len(value) == 3
+        if not listed or not all(type(one) in {int, float} for one in value):
+            raise self.bad(key, "three numbers", "三个数", value)
+        return float(value[0]), float(value[1]), float(value[2])
+
     def skip(self, key: str) -> None:
         """A key that follows from others."""
         self._take(key, None)

@@ -21,11 +21,12 @@ def export(
     from chiasm.checkpoints import layout, load
     from chiasm.checkpoints.decoders import GGUF, KINDS, load_decoder
     from chiasm.checkpoints.export import export as write
+    from chiasm.checkpoints.published import read_manifest
 
     kind: Precision = "bfloat16" if precision == "bfloat16" else "float32"
     if precision != kind:
         raise typer.BadParameter(f"float32, bfloat16: {precision}", param_hint="--precision")
-    known = None if source.endswith(GGUF) else layout.read_json(layout.resolve(source) / layout.MANIFEST)
+    known = None if source.endswith(GGUF) else read_manifest(layout.resolve(source))
     if known is None or known.get("model_type") in KINDS:
         decoder = load_decoder(source)
         write(decoder.model, folder, tokenizer=decoder.tokenizer.to_str().encode(), precision=kind)

@@ -24,11 +24,12 @@ ENDPOINTS = {
 TOKENS = {"hf": "HF_TOKEN", "modelscope": "MODELSCOPE_TOKEN"}
 DEFAULT_REVISION = {"hf": "main", "modelscope": "master"}
 WANTED = re.compile(
-    r"(config|tokenizer|tokenizer_config|special_tokens_map|preprocessor_config|processor_config|modules"
+    r"((open_clip_)?config|tokenizer|tokenizer_config|special_tokens_map|preprocessor_config|processor_config|modules"
     r"|sentence_bert_config|generation_config|1_Pooling/config|vocab|added_tokens|preprocess|calibration|hearing"
     r"|model\.safetensors\.index)\.json|vocab\.txt|merges\.txt|words\.txt|lexicon\.bin"
-    r"|model(-\d{5}-of-\d{5})?\.safetensors|README\.md|LICEN[CS]E(\.\w+)?"
+    r"|model(-\d{5}-of-\d{5})?\.safetensors|open_clip_model\.safetensors|README\.md|LICEN[CS]E(\.\w+)?"
 )
+MANIFESTS = {"config.json", "open_clip_config.json"}
 PICKLE = "pytorch_model.bin"
 WEIGHTS = ".safetensors"
 TIMEOUT = 30.0  # seconds without a byte
@@ -97,10 +98,12 @@ def look(source: HubSource, endpoint: str | None = None) -> Offer:
         if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
             raise _bad_listing(source, f"the path {file.path!r}")
     wanted = [file for file in offer.files if WANTED.fullmatch(file.path)]
+    if any(file.path == "model.safetensors" for file in wanted):  # the same weights under another name
+        wanted = [file for file in wanted if not file.path.startswith("open_clip_")]
     if not any(file.path.endswith(WEIGHTS) for file in wanted):
         wanted += [file for file in offer.files if file.path == PICKLE]
     names = {file.path for file in wanted}
-    if "config.json" not in names or not any(name.endswith((WEIGHTS, PICKLE)) for name in names):
+    if not names & MANIFESTS or not any(name.endswith((WEIGHTS, PICKLE)) for name in names):
         raise _bad_listing(source, "no config.json with weights")
     return replace(offer, files=tuple(wanted))
 
