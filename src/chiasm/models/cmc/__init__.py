@@ -1,0 +1,1 @@
+"""CMC: what several views of a thing have in common."""
