@@ -21,6 +21,7 @@ from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.models.vit.model import Vit
 from chiasm.nn.packed import pack, packed_tensors
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor
+from chiasm.preprocess.prepared import expect_whole
 from chiasm.settings import Limits, Precision
 from chiasm.tasks import Embeds, classify, embed
 
@@ -75,13 +76,16 @@ class Model:
         about = self._description
         return f"<chiasm.Model {about.name} {about.revision}, {about.backend}>"
 
-    def embed(self, values: Sequence[object], *, dimensions: int | None = None) -> NDArray[np.float32]:
+    def embed(
+        self, values: Sequence[object], *, dimensions: int | None = None, truncate: bool = True
+    ) -> NDArray[np.float32]:
         """Unit vectors, one a value, in order.
 
         Args:
             values: a list of ``str`` (always text), ``Path``, ``bytes`` of a file, ``PIL.Image``, ``Audio``,
                 ``Video``, ``Url``, or of lists of them: each inner list is one mixed item.
             dimensions: keep so many leading dimensions, 1 to the model's own, and make them unit rows again.
+            truncate: cut what is longer than the model reads; else it is refused.
 
         Returns:
             float32 ``[n, dimensions]``.
@@ -96,7 +100,7 @@ class Model:
                 param="input",
             )
         width = self._width(dimensions)
-        chunks = [self.embed_prepared(chunk) for chunk in self._prepared(values, "input")]
+        chunks = [self.embed_prepared(chunk) for chunk in self._prepared(values, "input", truncate)]
         vectors = (
             np.concatenate(chunks) if chunks else np.zeros((0, self._description.dimensions), np.float32)
         )
@@ -162,14 +166,17 @@ class Model:
         finally:
             self._lock.release()
 
-    def _prepared(self, values: Sequence[object], name: str) -> Iterator[list[PreparedItem]]:
+    def _prepared(self, values: Sequence[object], name: str, truncate: bool) -> Iterator[list[PreparedItem]]:
         for start in range(0, len(values), _CHUNK):
             chunk = enumerate(values[start : start + _CHUNK], start)
-            yield [self._prepare(value, f"{name}[{index}]") for index, value in chunk]
+            yield [self._prepare(value, f"{name}[{index}]", truncate) for index, value in chunk]
 
-    def _prepare(self, value: object, name: str) -> PreparedItem:
+    def _prepare(self, value: object, name: str, truncate: bool = True) -> PreparedItem:
         try:
-            return self._preprocessor.prepare(item_of_value(value, self._limits))
+            item = self._preprocessor.prepare(item_of_value(value, self._limits))
+            if not truncate:
+                expect_whole(item)
+            return item
         except ChiasmError as error:
             raise error.at(name) from None
 

@@ -286,3 +286,15 @@ def test_numbers_stay_numbers_when_they_are_large(client):
         content_type="application/json",
     )
     assert error(response, 400)["param"] == "dimensions"
+
+
+def test_a_long_text_is_refused_by_choice(client):
+    text = "red " * 100
+    answer = client.post("/v1/embeddings", json={"input": ["red", text], "truncate": False})
+    assert answer.status_code == 400
+    assert answer.json["error"]["code"] == "input_too_long"
+    assert answer.json["error"]["param"] == "input[1]"
+    assert "76 tokens more" in answer.json["error"]["message"]
+    cut = client.post("/v1/embeddings", json={"input": text})
+    assert cut.json["data"][0]["truncated"] == {"tokens": 76}
+    assert client.post("/v1/embeddings", json={"input": "red", "truncate": False}).status_code == 200

@@ -16,9 +16,10 @@ from chiasm.api.costs import amounts_of
 from chiasm.api.inputs import deadline, departure, prepare, seconds_left
 from chiasm.api.parts import ItemSpec
 from chiasm.api.ports import ModelApi
-from chiasm.errors import ChiasmError, NotFound
+from chiasm.errors import ChiasmError, InvalidInput, NotFound
 from chiasm.preprocess import Embedder, ModelDescription, PreparedItem
 from chiasm.preprocess.late import Prepares
+from chiasm.preprocess.prepared import expect_whole
 from chiasm.serving.departure import Departure
 
 _ENGINE_PARAM = re.compile(r"input\[(\d+)\](.*)", re.DOTALL)
@@ -101,14 +102,23 @@ def chosen(name: str | None) -> str | None:
     return name if name in context().others else None
 
 
-def embed(specs: list[ItemSpec], model: str | None) -> Embedded:
+def embed(specs: list[ItemSpec], model: str | None, *, whole: bool = False) -> Embedded:
     """Fetch, decode, prepare and embed, in order.
+
+    Args:
+        whole: refuse what is longer than the model reads.
 
     Raises:
         ChiasmError: the first input that is wrong, named; or the engine cannot answer.
     """
     using = served(model)
     items = prepare(specs, using.preprocessor)
+    if whole:
+        for spec, item in zip(specs, items, strict=True):
+            try:
+                expect_whole(item)
+            except InvalidInput as error:
+                raise error.at(spec.param) from None
     seconds_left()
     try:
         with spending(amounts_of(items, using.embedder.description)):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from chiasm.errors import InvalidInput
 from chiasm.modality import Modality
 from chiasm.preprocess.description import ModelDescription
 
@@ -73,3 +74,19 @@ class Embedder(Protocol):
             items: what to embed, in the order of the answer.
             deadline: ``time.time()`` after which the answer is of no use.
         """
+
+
+def expect_whole(item: PreparedItem) -> None:
+    """Refuse an item of which something was cut off.
+
+    Raises:
+        InvalidInput: how much is too much.
+    """
+    for part in item.parts:
+        if part.truncated:
+            unit, unit_zh = ("tokens", "个词元") if "token_ids" in part.arrays else ("seconds", "秒")
+            raise InvalidInput(
+                f"expected no more than the model reads, got {part.truncated} {unit} more",
+                f"超出模型能读取的长度 {part.truncated} {unit_zh}",
+                code="input_too_long",
+            )

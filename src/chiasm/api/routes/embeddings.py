@@ -34,7 +34,7 @@ def create_embeddings() -> Response:
         specs = _specs(body)
     description = describe(body.model)
     width = _width(body.dimensions, description)
-    embedded = embed(specs, body.model)
+    embedded = embed(specs, body.model, whole=not body.truncate)
     vectors = shorten(embedded.vectors, width)
     data = [
         {

@@ -9,12 +9,14 @@ from chiasm.api.schemas.content import Item, Items, Messages, Templates
 
 
 class EmbeddingsBody(ModelBody):
-    """Exactly one of ``input`` and ``messages``; parts are read by :mod:`chiasm.api.parts`."""
+    """Exactly one of ``input`` and ``messages``; parts are read by :mod:`chiasm.api.parts`. What is longer
+    than the model reads is cut, or without ``truncate`` refused."""
 
     input: Items | None = None
     messages: Messages | None = None
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)
+    truncate: bool = True
 
 
 class ClassifyBody(ModelBody):
