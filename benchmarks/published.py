@@ -20,16 +20,22 @@ import transformers
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from chiasm.checkpoints.clap import UNUSED_POSITIONS, clap_config
 from chiasm.checkpoints.published import convert_bert, convert_clip, convert_vit
 from chiasm.checkpoints.shapes import Table, bert_config, clip_config, llama_config, vit_config
+from chiasm.checkpoints.whisper import whisper_config
 from chiasm.evaluation.speed.subject import turns
 from chiasm.inference import optimise
 from chiasm.models.bert.sentence import SentenceEncoder
+from chiasm.models.clap.import_weights import convert as convert_clap
+from chiasm.models.clap.model import Clap
 from chiasm.models.clip.model import Clip
 from chiasm.models.generate import greedy
 from chiasm.models.llama.import_weights import convert as convert_llama
 from chiasm.models.llama.model import Llama
 from chiasm.models.vit.encoder import PictureEncoder
+from chiasm.models.whisper.import_weights import convert as convert_whisper
+from chiasm.models.whisper.model import Whisper
 
 Ours = TypeVar("Ours", bound=nn.Module)
 HALF = (0.5, 0.5, 0.5)
@@ -53,6 +59,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--generation", action="store_true", help="only the decoder")
+    parser.add_argument("--sounds", action="store_true", help="only CLAP and Whisper")
     parser.add_argument("--quick", action="store_true", help="few rounds, batches of one")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -64,9 +71,11 @@ def main() -> int:
     with torch.inference_mode():
         for kind in (torch.float32, torch.bfloat16):
             batches = () if given.generation else BATCHES[:1] if given.quick else BATCHES
-            for case in cases(kind, batches):
+            for case in () if given.sounds else cases(kind, batches):
                 ratios.append(_compare(case, kind, 2 if given.quick else max(5, given.rounds // case.batch)))
-            for case in generation(kind, 8 if given.quick else TOKENS):
+            for case in () if given.generation else sounds(kind, batches):
+                ratios.append(_compare(case, kind, 2 if given.quick else 5))
+            for case in () if given.sounds else generation(kind, 8 if given.quick else TOKENS):
                 ratios.append(_compare(case, kind, 2 if given.quick else 5))
     return 0 if given.quick or min(ratios) >= 1 else 1
 
@@ -120,6 +129,25 @@ def cases(kind: torch.dtype, batches: tuple[int, ...]) -> Iterator[Case]:
         )  # fmt: skip
 
 
+def sounds(kind: torch.dtype, batches: tuple[int, ...]) -> Iterator[Case]:
+    """CLAP's HTS-AT on ten seconds, and Whisper tiny's encoder on thirty."""
+    clap, clap_there = _clap(kind)
+    whisper, whisper_there = _whisper(kind)
+    for batch in batches[:2]:
+        frames = (20 * torch.randn(batch, 1001, 64) - 30).to(kind)
+        yield Case(
+            name="CLAP HTS-AT, 10 s", batch=batch,
+            ours=lambda f=frames: clap.encode_audio(f),
+            theirs=lambda f=frames: clap_there.get_audio_features(input_features=f[:, None]),
+        )  # fmt: skip
+        mel = torch.randn(batch, 3000, 80).to(kind)
+        yield Case(
+            name="Whisper tiny's encoder, 30 s", batch=batch,
+            ours=lambda m=mel: whisper.encode(m),
+            theirs=lambda m=mel: whisper_there.encoder(m.transpose(1, 2)),
+        )  # fmt: skip
+
+
 def generation(kind: torch.dtype, tokens: int) -> Iterator[Case]:
     """A decoder of SmolLM2-135M's shape goes on from a prompt, the likeliest token each time, cached."""
     shape = transformers.LlamaConfig(
@@ -170,6 +198,18 @@ def _bert(kind: torch.dtype) -> tuple[SentenceEncoder, nn.Module]:
     ours = SentenceEncoder(bert_config(Table(_written(there))))
     state = {f"bert.{name}": tensor for name, tensor in convert_bert(there.state_dict()).items()}
     return _ready(ours, state, kind), there.to(kind)
+
+
+def _clap(kind: torch.dtype) -> tuple[Clap, nn.Module]:
+    there = transformers.ClapModel(transformers.ClapConfig()).eval()
+    ours = Clap(clap_config(Table(there.config.to_dict())))
+    return _ready(ours, convert_clap(there.state_dict(), UNUSED_POSITIONS), kind), there.to(kind)
+
+
+def _whisper(kind: torch.dtype) -> tuple[Whisper, nn.Module]:
+    there = transformers.WhisperModel(transformers.WhisperConfig()).eval()
+    ours = Whisper(whisper_config(Table(there.config.to_dict())))
+    return _ready(ours, convert_whisper(there.state_dict()), kind), there.to(kind)
 
 
 def _written(model: nn.Module) -> dict:
