@@ -171,6 +171,18 @@ def test_plans_are_those_of_the_loops() -> None:
         torch.testing.assert_close(plan.sum(dim=(1, 2)), torch.ones(3, dtype=dtype))
 
 
+def test_distances_are_those_of_the_published_objective() -> None:
+    """Numbers of ViLT's code (``objectives.optimal_transport_dist``) in double precision, run aside."""
+    words = torch.arange(90, dtype=torch.float64).sin().reshape(3, 5, 6)
+    patches = (torch.arange(72, dtype=torch.float64) * 1.7).cos().reshape(3, 4, 6)
+    mask_bt = torch.arange(5) < torch.tensor([5, 2, 3])[:, None]
+    mask_bp = torch.arange(4) < torch.tensor([3, 4, 1])[:, None]
+    published = [0.8993748605473401, 0.8869648038452183, 0.668556054650336]
+    assert transport_distance(words, patches, mask_bt, mask_bp).tolist() == pytest.approx(
+        published, abs=1e-12
+    )
+
+
 def test_the_distance_comes_to_that_of_an_exact_solver() -> None:
     words, patches, mask_bt, mask_bp = case()
     found = transport_distance(words, patches, mask_bt, mask_bp, steps=2000)

@@ -54,7 +54,7 @@ def test_triplet_is_torch_s() -> None:
 
 
 def mined_by_hand(
-    anchors: Tensor, others: Tensor, pairs: Pairs, margin: float, mining: str, power: int
+    anchors: Tensor, others: Tensor, pairs: Pairs, margin: float, mining: str, *, power: int
 ) -> float:
     found = []
     for i in range(len(anchors)):
@@ -86,7 +86,7 @@ def test_mined_triplets_are_those_of_the_loops(
     mask = torch.tensor([True, False, True, True, True, True, True, True]) if masked else None
     pairs = label_pairs(labels, labels.flip(0) if across else None, mask, mask if across else None)
     ours = mined_triplet(anchors, others, pairs, 0.9, mining, squared=squared)  # type: ignore[arg-type]
-    expected = mined_by_hand(anchors, others, pairs, 0.9, mining, 2 if squared else 1)
+    expected = mined_by_hand(anchors, others, pairs, 0.9, mining, power=2 if squared else 1)
     assert ours.item() == pytest.approx(expected, abs=1e-12)
 
 

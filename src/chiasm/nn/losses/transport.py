@@ -32,8 +32,8 @@ def transport_plan(
     both_btp = mask_bt[:, :, None] & mask_bp[:, None, :]
     cost_btp = cost_btp if cost_btp.dtype == torch.float64 else cost_btp.float()
     kernel_btp = torch.exp(-cost_btp / beta).masked_fill(~both_btp, 0.0)
-    word_bt, patch_bp = (m / m.sum(dim=1, keepdim=True).clamp(min=1) for m in (mask_bt, mask_bp))
-    word_bt, patch_bp = word_bt.to(cost_btp.dtype), patch_bp.to(cost_btp.dtype)
+    word_bt, patch_bp = (m.to(cost_btp.dtype) for m in (mask_bt, mask_bp))
+    word_bt, patch_bp = (m / m.sum(dim=1, keepdim=True).clamp(min=1) for m in (word_bt, patch_bp))
     least = torch.finfo(cost_btp.dtype).tiny
     plan_btp, left_bt = both_btp.to(cost_btp.dtype), word_bt
     for _ in range(steps):

@@ -1,0 +1,1 @@
+"""Encoders of any modalities, fused early, late or at several layers."""

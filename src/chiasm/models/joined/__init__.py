@@ -1,0 +1,1 @@
+"""ViT and BERT joined into one Transformer."""
