@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from chiasm.models.bert.model import Bert
 from chiasm.models.joined.config import JoinedConfig
-from chiasm.models.joined.model import Joined, JoinedStates, Place
+from chiasm.models.joined.model import Joined, JoinedStates
 from chiasm.models.vit.model import Vit
 from chiasm.nn.attention import MultiHeadAttention
 from chiasm.nn.blocks import Block
 from chiasm.nn.recorder import record
+from chiasm.preprocess.places import Place
 
 KINDS = ("vit", "bert", "crossed", "crossed-1")
 

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from chiasm.preprocess.config import Filter, ImagePreprocess
+from chiasm.preprocess.places import Box
 
 _FILTERS: dict[Filter, Pillow.Resampling] = {
     "nearest": Pillow.Resampling.NEAREST,
@@ -40,6 +41,26 @@ class ImagePreprocessor:
             return np.asarray(self._cut(picture))
         box = _middle_square(width, height) if self.config.fit == "crop" else None
         return np.asarray(picture.resize((side, side), self._filter, box=box))
+
+    def box_in_picture(self, box: Box, width: int, height: int) -> Box:
+        """A box of the square, in shares, as shares of the picture of so many pixels that it was made of, cut
+        off where that ends. A border that was trimmed away counts as not there.
+        """
+        fit, side = self.config.fit, self.config.side
+        if fit == "squash":
+            return box
+        seen: tuple[float, float]
+        if fit == "pad":
+            seen = max(width, height), max(width, height)
+        elif fit == "crop":
+            seen = min(width, height), min(width, height)
+        else:
+            pixel = min(width, height) / (self.config.resize or side)
+            seen = side * pixel, side * pixel
+        left, top = (width - seen[0]) / 2, (height - seen[1]) / 2
+        across = [min(1.0, max(0.0, (left + share * seen[0]) / width)) for share in (box[0], box[2])]
+        down = [min(1.0, max(0.0, (top + share * seen[1]) / height)) for share in (box[1], box[3])]
+        return across[0], down[0], across[1], down[1]
 
     def _cut(self, picture: Pillow.Image) -> Pillow.Image:
         side, short = self.config.side, self.config.resize or self.config.side

@@ -2,10 +2,11 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from chiasm.errors import CheckpointError, InvalidInput
 from chiasm.preprocess.config import TextPreprocess
+from chiasm.preprocess.places import Place
 
 
 class TextPreprocessor:
@@ -36,6 +37,19 @@ class TextPreprocessor:
         Raises:
             InvalidInput: a string that is not valid Unicode (a lone surrogate).
         """
+        encoding, cut = self._encode(text)
+        return np.asarray(encoding.ids, dtype=np.int32), cut
+
+    def places(self, text: str) -> list[Place]:
+        """What the tokens are: the characters of each; special ones stand for none. Raises as calls do."""
+        encoding, _ = self._encode(text)
+        special = encoding.special_tokens_mask
+        return [
+            Place("token", n, span=None if special[n] else (float(start), float(end)))
+            for n, (start, end) in enumerate(encoding.offsets)
+        ]
+
+    def _encode(self, text: str) -> tuple[Encoding, int]:
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -47,5 +61,4 @@ class TextPreprocessor:
         cut = max(0, len(encoding) - self._room)
         if cut:
             encoding.truncate(self._room)
-        ids = self._tokenizer.post_process(encoding).ids
-        return np.asarray(ids, dtype=np.int32), cut
+        return self._tokenizer.post_process(encoding), cut

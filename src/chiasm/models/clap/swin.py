@@ -8,6 +8,7 @@ from chiasm.models.clap.config import SwinConfig
 from chiasm.nn.attention import MultiHeadAttention
 from chiasm.nn.blocks import FeedForward
 from chiasm.nn.recorder import active_recorder
+from chiasm.preprocess.places import Place
 
 APART = -100.0  # added to the score of places that are no neighbours: so the published ones were trained
 
@@ -34,6 +35,34 @@ class AudioTower(nn.Module):
             x_bhwd = stage(x_bhwd)
         vectors: Tensor = self.norm(x_bhwd).mean(dim=(1, 2))
         return vectors
+
+    def places(self, stage: int, seconds: float, *, shifted: bool = False) -> list[list[Place]]:
+        """What the positions of each window are, in one stage: patches with the seconds that they cover.
+
+        Args:
+            seconds: of all frames. shifted: of the odd blocks.
+        """
+        c = self.config
+        grid = c.side // c.patch >> stage
+        cell = c.side // grid
+        shift = c.window // 2 if shifted and grid > c.window else 0
+        number = torch.arange(grid * grid).view(1, grid, grid, 1)
+        whole = -(-grid // c.window) * c.window
+        number = F.pad(number, (0, 0, 0, whole - grid, 0, whole - grid), value=-1).roll(
+            (-shift, -shift), (1, 2)
+        )
+        return [
+            [self._place(n, grid, cell, seconds) for n in window]
+            for window in windows(number, c.window).squeeze(-1).tolist()
+        ]
+
+    def _place(self, number: int, grid: int, cell: int, seconds: float) -> Place:
+        if number < 0:  # what fills a grid up that windows do not divide
+            return Place("patch", number)
+        row, column = divmod(number, grid)
+        first = row * cell // self.config.mels * self.config.side + column * cell
+        each = seconds / self.config.frames
+        return Place("patch", number, span=(first * each, (first + cell) * each))
 
     def picture(self, mel_bmt: Tensor) -> Tensor:
         """``[b, 1, side, side]``: the sound cut into stretches that lie above each other, low bands first.

@@ -6,7 +6,7 @@ blocks, and in the last of them also looks at the other side's previous layer (t
 fig. 2, and Dou et al. 2022, fig. 2).
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +16,7 @@ from chiasm.models.joined.config import JoinedConfig
 from chiasm.models.stems import PictureStem, TextStem, text_block, vision_block
 from chiasm.models.vit.model import Vit
 from chiasm.nn.blocks import Block, Encoder
-
-Box = tuple[float, float, float, float]
-
-
-class Place(NamedTuple):
-    """What one position of the sequence is: the class token, a patch or a token, and its number among those.
-
-    ``box`` of a patch: left, top, right, bottom as shares of the picture's width and height.
-    """
-
-    kind: Literal["class", "patch", "token"]
-    number: int
-    box: Box | None = None
+from chiasm.preprocess.places import Place, patch_places
 
 
 class JoinedStates(NamedTuple):
@@ -57,12 +45,8 @@ class JoinedStates(NamedTuple):
     def places(self) -> list[Place]:
         """What each position is; rows of recorded attention of the one sequence are in this order, too."""
         rows, columns = self.grid
-        first = [Place("class", 0)] if self.picture_bpd.shape[1] > rows * columns else []
-        patches = [
-            Place("patch", n, (c / columns, r / rows, (c + 1) / columns, (r + 1) / rows))
-            for n, (r, c) in enumerate((r, c) for r in range(rows) for c in range(columns))
-        ]
-        return [*first, *patches, *(Place("token", n) for n in range(self.text_btd.shape[1]))]
+        patches = patch_places(rows, columns, class_token=self.picture_bpd.shape[1] > rows * columns)
+        return [*patches, *(Place("token", n) for n in range(self.text_btd.shape[1]))]
 
     def vector(self) -> Tensor:
         """``[b, width]``: the mean of the first state of each side that is there (the class tokens)."""

@@ -8,6 +8,7 @@ from chiasm.nn.attention import MultiHeadAttention
 from chiasm.nn.blocks import BlockConfig, Encoder, FeedForward
 from chiasm.nn.positions import interpolate_grid
 from chiasm.nn.stems import PatchStem
+from chiasm.preprocess.places import Place, patch_places
 
 
 class Vit(nn.Module):
@@ -90,6 +91,12 @@ class Vit(nn.Module):
         first = int(self.config.class_token)
         patches = interpolate_grid(self.position[first:], old, (rows, columns), mode="bicubic")
         return torch.cat([self.position[:first], patches])
+
+    def places(self, height: int | None = None, width: int | None = None) -> list[Place]:
+        """What the positions are for pictures of so many pixels; of the trained size without."""
+        sides = (height or self.config.side, width or self.config.side)
+        rows, columns = (side // self.config.patch for side in sides)
+        return patch_places(rows, columns, class_token=self.config.class_token)
 
     def pooled(self, states_btd: Tensor) -> Tensor:
         """What stands for the whole picture, ``[b, width]``."""

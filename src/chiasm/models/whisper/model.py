@@ -13,8 +13,10 @@ from chiasm.nn.blocks import BlockConfig, Encoder, FeedForward
 from chiasm.nn.cache import KeyValueCache, causal_mask
 from chiasm.nn.packed import PackedLinear, worth_packing
 from chiasm.nn.stems import MelStem
+from chiasm.preprocess.places import Place, stretch_places
 
 EPSILON = 1e-5
+POSITION_SECONDS = 0.02  # two log-mel frames
 
 
 class Whisper(nn.Module):
@@ -45,6 +47,10 @@ class Whisper(nn.Module):
             )
         states: Tensor = self.encoder(self.stem(log_mel_bfm) + self.position)
         return states
+
+    def places(self) -> list[Place]:
+        """What the encoder's positions are: stretches of two frames."""
+        return stretch_places(self.config.frames, POSITION_SECONDS * self.config.frames)
 
     def forward(self, log_mel_bfm: Tensor, ids_bt: Tensor, mask_bt: Tensor | None = None) -> Tensor:
         """Logits ``[b, t, vocabulary]``; ``mask`` is True at real tokens, padding belongs on the left."""
