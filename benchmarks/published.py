@@ -60,9 +60,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--generation", action="store_true", help="only the decoder")
     parser.add_argument("--sounds", action="store_true", help="only CLAP and Whisper")
+    parser.add_argument("--agreement", action="store_true", help="cosines of bfloat16 with float32 instead")
     parser.add_argument("--quick", action="store_true", help="few rounds, batches of one")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.agreement:
+        return agreement()
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, {given.threads} threads\n")
     print("| what | precision | batch | chiasm, ms | transformers, ms | ratio | rounds |")
@@ -78,6 +81,29 @@ def main() -> int:
             for case in () if given.sounds else generation(kind, 8 if given.quick else TOKENS):
                 ratios.append(_compare(case, kind, 2 if given.quick else 5))
     return 0 if given.quick or min(ratios) >= 1 else 1
+
+
+@torch.inference_mode()
+def agreement() -> int:
+    """The least cosine of vectors in bfloat16 with those in float32, random weights, four inputs each."""
+    pixels = torch.randint(0, 256, (4, 224, 224, 3), dtype=torch.uint8)
+    ids, mask, _ = _texts(4, 32)
+    subjects = {
+        "CLIP ViT-B/32, pictures": (_clip, lambda model: model.encode_image(pixels)),
+        "CLIP ViT-B/32, texts": (_clip, lambda model: model.encode_text(ids, mask)),
+        "ViT-B/16": (_vit, lambda model: model.vit.vector(pixels)),
+        "MiniLM-L6": (_bert, lambda model: model(ids, mask)),
+    }
+    worst = 1.0
+    for name, (make, run) in subjects.items():
+        vectors = []
+        for kind in (torch.float32, torch.bfloat16):
+            torch.manual_seed(1)  # the same weights
+            vectors.append(run(make(kind)[0]).float())
+        cosine = float(nn.functional.cosine_similarity(*vectors, dim=-1).min())
+        worst = min(worst, cosine)
+        print(f"| {name} | {cosine:.6f} |", flush=True)
+    return 0 if worst >= 0.9999 else 1
 
 
 def _compare(case: Case, kind: torch.dtype, rounds: int) -> float:
