@@ -31,11 +31,19 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNumbers:
-    """How pictures are fitted, and the mean and deviation of their channels."""
+    """How pictures are fitted, and the mean and deviation of their channels.
+
+    Raises:
+        CheckpointError: a deviation that is not above 0.
+    """
 
     preprocess: ImagePreprocess
     mean: Triple
     std: Triple
+
+    def __post_init__(self) -> None:
+        if not all(value > 0 for value in self.std):
+            raise _bad_image("image_std", "numbers above 0", "正数", self.std)
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:

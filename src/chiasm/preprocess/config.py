@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from chiasm.errors import CheckpointError
 
-Fit = Literal["crop", "pad", "squash", "shortest"]
+Fit = Literal["crop", "pad", "squash", "shortest", "bounded"]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 
@@ -52,13 +52,16 @@ class TextPreprocess(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePreprocess(Config):
-    """How a picture becomes ``side`` x ``side`` pixels.
+    """How a picture becomes ``side`` x ``side`` pixels, or with ``bounded`` a rectangle.
 
     Attributes:
         side: pixels.
         fit: ``crop`` the middle square, ``pad`` with ``background`` to a square, ``squash`` to a square, or
             bring the ``shortest`` side to ``resize`` whole pixels and cut out the middle, as CLIP does.
+            ``bounded``, as ViLT does: all of the picture, its shorter side ``side`` pixels or as many as keep
+            the longer one within ``longest``, then both brought down to multiples of ``multiple``.
         resize: pixels of the shorter side before the middle is cut out; 0 is ``side``.
+        longest, multiple: pixels, with ``bounded``.
         trim: cut a border of one uniform colour away first (drawings, icons, scans; photographs have none).
         filter: resampling filter; always antialiased.
         background: RGB of the padding.
@@ -70,9 +73,14 @@ class ImagePreprocess(Config):
     filter: Filter = "bicubic"
     background: tuple[int, int, int] = (255, 255, 255)
     resize: int = 0
+    longest: int = 0
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         _within("ImagePreprocess.side", self.side, 8, 4096)
+        _within("ImagePreprocess.multiple", self.multiple, 1, self.side)
+        if self.longest or self.fit == "bounded":
+            _within("ImagePreprocess.longest", self.longest, self.side, 8192)
         if self.resize:
             _within("ImagePreprocess.resize", self.resize, self.side, 8192)
         for channel in self.background:

@@ -1,4 +1,4 @@
-"""Picture → ``side`` x ``side`` uint8 pixels. Normalisation happens on the device."""
+"""Picture → ``side`` x ``side`` uint8 pixels, or a bounded rectangle. Normalisation happens on the device."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class ImagePreprocessor:
         self._filter = _FILTERS[config.filter]
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 ``[h, w, 3]`` → uint8 ``[side, side, 3]``."""
+        """uint8 ``[h, w, 3]`` → uint8 ``[side, side, 3]``; with ``bounded`` of other sides."""
         side = self.config.side
         if self.config.trim:
             pixels = trim(pixels)
@@ -39,15 +39,17 @@ class ImagePreprocessor:
             return np.asarray(self._padded(picture))
         if self.config.fit == "shortest":
             return np.asarray(self._cut(picture))
+        if self.config.fit == "bounded":
+            return np.asarray(picture.resize(self._bounded(width, height), self._filter))
         box = _middle_square(width, height) if self.config.fit == "crop" else None
         return np.asarray(picture.resize((side, side), self._filter, box=box))
 
     def box_in_picture(self, box: Box, width: int, height: int) -> Box:
-        """A box of the square, in shares, as shares of the picture of so many pixels that it was made of, cut
-        off where that ends. A border that was trimmed away counts as not there.
+        """A box of what the model is shown, in shares, as shares of the picture of so many pixels that it was
+        made of, cut off where that ends. A border that was trimmed away counts as not there.
         """
         fit, side = self.config.fit, self.config.side
-        if fit == "squash":
+        if fit in ("squash", "bounded"):
             return box
         seen: tuple[float, float]
         if fit == "pad":
@@ -61,6 +63,18 @@ class ImagePreprocessor:
         across = [min(1.0, max(0.0, (left + share * seen[0]) / width)) for share in (box[0], box[2])]
         down = [min(1.0, max(0.0, (top + share * seen[1]) / height)) for share in (box[1], box[3])]
         return across[0], down[0], across[1], down[1]
+
+    def _bounded(self, width: int, height: int) -> tuple[int, int]:
+        c = self.config
+        # in the order of the published computation, so that halves are rounded alike
+        scale = c.side / min(width, height)
+        sides = [float(c.side) if n == min(width, height) else scale * n for n in (width, height)]
+        if max(sides) > c.longest:
+            shrink = c.longest / max(sides)
+            sides = [shrink * n for n in sides]
+        # where the published computation leaves nothing of a side, it is one multiple
+        across, down = (max(c.multiple, int(n + 0.5) // c.multiple * c.multiple) for n in sides)
+        return across, down
 
     def _cut(self, picture: Pillow.Image) -> Pillow.Image:
         side, short = self.config.side, self.config.resize or self.config.side
