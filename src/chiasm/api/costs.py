@@ -17,15 +17,14 @@ TEXT_BYTES = 3  # of a text file for one token: about right for Chinese, more th
 def amounts_of(items: Iterable[PreparedItem], description: ModelDescription) -> Amounts:
     """What the model reads: tokens of text and of words that were heard, pixels, seconds of sound."""
     audio = description.preprocess.audio
-    tokens, pixels, frames = 0, 0, 0
+    tokens, pixels, seconds = 0, 0, 0.0
     for part in (part for item in items for part in item.parts):
         arrays = part.arrays
         tokens += sum(len(arrays[name]) for name in ("token_ids", "transcript_ids") if name in arrays)
         if "pixels" in arrays:
             pixels += arrays["pixels"].size // 3
-        if "log_mel" in arrays:
-            frames += len(arrays["log_mel"])
-    return Amounts(text_tokens=tokens, pixels=pixels, media_seconds=frames * audio.hop / audio.rate)
+        seconds += part.seconds(audio)
+    return Amounts(text_tokens=tokens, pixels=pixels, media_seconds=seconds)
 
 
 def estimate_of(path: Path, settings: Settings, description: ModelDescription) -> Amounts:

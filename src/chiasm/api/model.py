@@ -154,8 +154,7 @@ def usage(items: Sequence[PreparedItem], description: ModelDescription) -> dict[
         tokens += heard
         if heard:
             amounts["tokens"] = amounts.get("tokens", 0) + heard
-        if "log_mel" in arrays:
-            seconds = len(arrays["log_mel"]) * audio.hop / audio.rate
+        if seconds := part.seconds(audio):
             amounts["seconds"] = round(amounts.get("seconds", 0) + seconds, 3)
         if "pixels" in arrays and arrays["pixels"].ndim == 4:
             amounts["frames"] = amounts.get("frames", 0) + len(arrays["pixels"])

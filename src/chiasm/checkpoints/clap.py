@@ -1,6 +1,8 @@
 """What folders of published CLAPs (the Hugging Face layout) say."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from chiasm.checkpoints import layout
 from chiasm.checkpoints.shapes import Table, bert_config
@@ -19,6 +21,12 @@ _FOLLOWS = {  # from other keys, or is for training and for heads that are not h
     "text": ("projection_dim", "projection_hidden_act"),
     "": ("hidden_size", "num_hidden_layers"),
 }  # fmt: skip
+
+
+def is_fused(manifest: Mapping[str, Any]) -> bool:
+    """Whether long sounds are read in several pieces at once, which ours does not."""
+    audio = manifest.get("audio_config")
+    return isinstance(audio, Mapping) and audio.get("enable_fusion") is True
 
 
 def clap_config(table: Table) -> ClapConfig:

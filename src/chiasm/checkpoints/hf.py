@@ -1,44 +1,51 @@
 """Folders of families that we have not written, by ``transformers`` (extra ``hf``) → a model to embed with.
 
-What prepares the inputs is ours all the same, in processes without torch: so the family's preparation must be
-sayable in our numbers. What is not is refused by name.
+What prepares the inputs is ours, in processes without torch, where our numbers can say what the family does;
+where they cannot, the family's own preparation runs beside the model, on decoded pixels and samples.
 """
 
-import inspect
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from chiasm.checkpoints.foreign import ImageNumbers, expect_ids_below, read_image_numbers, read_tokenizer
-from chiasm.checkpoints.published import PICTURES, POOLINGS, read_card, read_pooling, revision_of
+from chiasm.checkpoints import abilities
+from chiasm.checkpoints.foreign import expect_ids_below, read_tokenizer
+from chiasm.checkpoints.processors import LOADING, conversation, whole_pictures
+from chiasm.checkpoints.published import read_card, revision_of
 from chiasm.errors import CheckpointError
-from chiasm.modality import Modality
-from chiasm.models.foreign.model import ForeignModel, ForeignPooling
+from chiasm.models.foreign.conversation import ForeignConversation
+from chiasm.models.foreign.model import ForeignModel
 from chiasm.preprocess import ModelDescription, PreprocessConfig
-from chiasm.preprocess.config import ImagePreprocess, TextPreprocess
+from chiasm.preprocess.config import TextPreprocess
 from chiasm.settings import Precision
 
-FOREIGN_POOLINGS = {**POOLINGS, "pooling_mode_lasttoken": "last"}
+Foreign = ForeignModel | ForeignConversation
 FILLED_UP = frozenset({"siglip2", "siglip_text_model", "siglip2_text_model"})
 """Families whose texts were filled up in training, and looked at what filled them."""
 MOST_TOKENS = 1 << 15
-_LOADING = (OSError, ValueError, RuntimeError, TypeError, AttributeError, LookupError, ImportError)
-# arguments that models have defaults for, or that both sides agree on
-_GIVEN = {"self", "input_ids", "attention_mask", "pixel_values", "kwargs", "args"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Made:
+    module: Foreign
+    preprocess: PreprocessConfig
+    tokenizer: bytes
 
 
 def load_foreign(
     folder: Path, config: Mapping[str, Any], device: torch.device | str, precision: Precision = "float32"
-) -> tuple[ForeignModel, ModelDescription]:
-    """Read a folder of any family of ``transformers`` that embeds texts or pictures.
+) -> tuple[Foreign, ModelDescription]:
+    """Read a folder of any family of ``transformers`` that embeds texts, pictures or sounds.
 
     Raises:
         CheckpointError: the package is missing, or does not know the family, or the folder wants to run code
-            of its own, or the inputs cannot be prepared by our numbers.
+            of its own, or what prepares its inputs cannot be loaded.
     """
     known = _known()
     kind = config["model_type"]
@@ -51,46 +58,69 @@ def load_foreign(
             param="model_type",
         )
     model = _model(folder, kind, precision)
-    if kind in FILLED_UP:
-        raise CheckpointError(
-            f"{kind}: expected a model that reads a text as long as it is, got one that reads it filled up",
-            f"{kind}：该模型要求把文本填充到固定长度，不受支持",
-            param="model_type",
-        )
-    text, image = _abilities(folder, model, kind)
-    numbers = read_image_numbers(folder) if image else None
-    most = _positions(model)
-    tokenizer, most = read_tokenizer(folder, most) if text else (b"", most)
-    if text:
-        expect_ids_below(tokenizer, _vocabulary(model))
-    module = ForeignModel(
-        model,
-        0,
-        text=text,
-        image=image,
-        padding=_padding(model),
-        mean=numbers.mean if numbers else (0.5, 0.5, 0.5),
-        std=numbers.std if numbers else (0.5, 0.5, 0.5),
-    )
-    module = module.to(device).eval().requires_grad_(False)
-    module.dim = _measured(module, kind, numbers)
+    made = _talking(folder, model, kind) if abilities.talks(model) else _encoding(folder, model, kind)
+    module = made.module.to(device).eval().requires_grad_(False)
+    if isinstance(module, ForeignModel):
+        module.dim = _measured(module, kind, made.preprocess)
     licence, languages = read_card(folder)
     return module, ModelDescription(
         name=folder.resolve().name,
         revision=revision_of(folder),
         dimensions=module.dim,
         modalities=module.modalities,
-        context_length=most,
+        context_length=made.preprocess.text.max_tokens,
         capabilities=("embed", "classify"),
         licence=licence,
         languages=languages,
         backend=f"transformers-{torch.device(device).type}-{precision}",
         logit_scale=_scale(model),
-        preprocess=PreprocessConfig(
-            text=TextPreprocess(max_tokens=most), image=numbers.preprocess if numbers else ImagePreprocess()
-        ),
-        tokenizer=tokenizer,
+        preprocess=made.preprocess,
+        tokenizer=made.tokenizer,
     )
+
+
+def _talking(folder: Path, model: Any, kind: str) -> _Made:
+    tokenizer, most = read_tokenizer(folder, _positions(model))
+    expect_ids_below(tokenizer, _vocabulary(model))
+    module, frame = conversation(folder, model, kind, most)
+    words = TextPreprocess(max_tokens=most - frame, words=True)
+    return _Made(
+        module=module, preprocess=PreprocessConfig(text=words, image=whole_pictures()), tokenizer=tokenizer
+    )
+
+
+def _encoding(folder: Path, model: Any, kind: str) -> _Made:
+    preprocess = PreprocessConfig()
+    able = abilities.of(folder, model, kind)
+    text, image, audio = able.text, able.image, able.audio
+    tokenizer, most = b"", 512
+    if text:
+        tokenizer, most = read_tokenizer(folder, _positions(model))
+        expect_ids_below(tokenizer, _vocabulary(model))
+        preprocess = replace(preprocess, text=TextPreprocess(max_tokens=most))
+    mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    own_image = own_audio = None
+    if image and able.numbers is not None:
+        mean, std = able.numbers.mean, able.numbers.std
+        preprocess = replace(preprocess, image=able.numbers.preprocess)
+    elif image:
+        own_image, preprocess = able.own_image, replace(preprocess, image=whole_pictures())
+    if audio and able.sound is not None:
+        own_audio, preprocess = able.own_audio, replace(preprocess, audio=able.sound)
+    module = ForeignModel(
+        model,
+        0,
+        text=text,
+        image=image,
+        audio=audio,
+        padding=_padding(model),
+        filled=most if kind in FILLED_UP and text else 0,
+        mean=mean,
+        std=std,
+        own_image=own_image,
+        own_audio=own_audio,
+    )
+    return _Made(module=module, preprocess=preprocess, tokenizer=tokenizer)
 
 
 def _known() -> Mapping[str, Any]:
@@ -108,17 +138,23 @@ def _known() -> Mapping[str, Any]:
 
 
 def _model(folder: Path, kind: str, precision: Precision) -> Any:
-    from transformers import AutoModel  # noqa: PLC0415
+    from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoConfig, AutoModel  # noqa: PLC0415
 
     try:
-        model, told = AutoModel.from_pretrained(
+        shape = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        maker: Any = AutoModel
+        encoder: Any = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(shape), None)
+        alone = encoder is not None and encoder.__name__ in (shape.architectures or ())
+        if encoder is not None and (alone or getattr(shape, "is_encoder_decoder", False)):
+            maker = encoder  # what reads a text is the encoder alone
+        model, told = maker.from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
             dtype=getattr(torch, precision),
         )
-    except (*_LOADING, pickle.UnpicklingError) as error:
+    except (*LOADING, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{kind}: transformers cannot load it: {reason}",
@@ -137,71 +173,6 @@ def _model(folder: Path, kind: str, precision: Precision) -> Any:
         )
     model.loaded_pooler = not any("pooler" in name for name in told["missing_keys"])
     return model
-
-
-def _abilities(folder: Path, model: Any, kind: str) -> tuple[ForeignPooling | None, ForeignPooling | None]:
-    """What it takes, and what of its answers is the vector."""
-    text: ForeignPooling | None = None
-    image: ForeignPooling | None = None
-    if hasattr(model, "get_text_features") or hasattr(model, "get_image_features"):
-        text = "features" if _takes(model, "get_text_features", "input_ids") else None
-        image = "features" if _takes(model, "get_image_features", "pixel_values") else None
-    elif model.main_input_name == "input_ids" and _simple(model.forward, "input_ids") and not _seq2seq(model):
-        decoder = not any(hasattr(model, name) for name in ("encoder", "layers_encoder")) and _causal(model)
-        otherwise = "last" if decoder else "mean"
-        text = cast(
-            ForeignPooling, read_pooling(folder, model.config.hidden_size, FOREIGN_POOLINGS, otherwise)
-        )
-    elif model.main_input_name == "pixel_values" and _simple(model.forward, "pixel_values"):
-        image = _picture_pooling(model, read_image_numbers(folder).preprocess.side)
-    if text is None and image is None:
-        raise CheckpointError(
-            f"{kind}: expected a model of texts or of pictures of one size, got one whose inputs are others: "
-            f"{sorted(set(inspect.signature(model.forward).parameters) - _GIVEN)[:6]}",
-            f"{kind}：只支持以文本或固定大小的图片为输入的模型",
-            param="model_type",
-        )
-    return text, image
-
-
-def _takes(model: Any, name: str, given: str) -> bool:
-    return hasattr(model, name) and _simple(getattr(model, name), given)
-
-
-def _simple(method: Callable[..., Any], given: str) -> bool:
-    """Whether it needs nothing else."""
-    parameters = inspect.signature(method).parameters
-    needed = {
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is parameter.empty
-        and parameter.kind not in {parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL}
-    }
-    others = {"image_grid_thw", "spatial_shapes", "pixel_attention_mask", "aspect_ratio_ids", "image_sizes"}
-    return given in parameters and needed <= {given, "self"} and not others & set(parameters)
-
-
-def _seq2seq(model: Any) -> bool:
-    return bool(getattr(model.config, "is_encoder_decoder", False))
-
-
-def _causal(model: Any) -> bool:
-    """A decoder's last token has seen all; its name is in the list of language models."""
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING  # noqa: PLC0415
-
-    kind = type(model.config)
-    return kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
-
-
-@torch.inference_mode()
-def _picture_pooling(model: Any, side: int) -> ForeignPooling:
-    """The pooler's output if there is one whose weights were there; else the class token, else the mean."""
-    kind = next(model.parameters()).dtype
-    answer = model(pixel_values=torch.zeros((1, 3, side, side), dtype=kind))
-    if getattr(answer, "pooler_output", None) is not None and model.loaded_pooler:
-        return "pooler"
-    has_token = hasattr(getattr(model, "embeddings", None), "cls_token")
-    return "cls" if has_token and answer.last_hidden_state.dim() == 3 else "mean"
 
 
 def _positions(model: Any) -> int:
@@ -240,22 +211,25 @@ def _scale(model: nn.Module) -> float:
 
 
 @torch.inference_mode()
-def _measured(module: ForeignModel, kind: str, numbers: ImageNumbers | None) -> int:
+def _measured(module: ForeignModel, kind: str, preprocess: PreprocessConfig) -> int:
     """The width of the vectors: of one of each kind, which must agree."""
     device = next(module.parameters()).device
-    widths: dict[Modality, int] = {}
+    shapes: list[torch.Size] = []
     if module.text:
         ids = torch.full((1, 4), max(3, module.padding + 1), device=device)
-        widths[Modality.TEXT] = module.encode_text(ids, torch.ones_like(ids, dtype=torch.bool)).shape[-1]
-    if module.image and numbers is not None:
-        side = numbers.preprocess.side
-        widths[PICTURES[0]] = module.encode_image(torch.zeros((1, side, side, 3), dtype=torch.uint8)).shape[
-            -1
-        ]
-    if len(set(widths.values())) != 1:
+        shapes.append(module.encode_text(ids, torch.ones_like(ids, dtype=torch.bool)).shape)
+    if module.image:
+        side = abilities.SEEN if module.own_image else preprocess.image.side
+        shapes.append(module.encode_image(torch.zeros((1, side, side, 3), dtype=torch.uint8)).shape)
+    if module.audio:
+        second = np.zeros(preprocess.audio.rate, np.float32)
+        shapes.append(module.encode_audio([second]).shape)
+    widths = {shape[-1] for shape in shapes}
+    if any(len(shape) != 2 for shape in shapes) or len(widths) != 1:
+        found = [list(shape) for shape in shapes]
         raise CheckpointError(
-            f"{kind}: expected texts and pictures in one space, got {sorted(widths.values())} dimensions",
-            f"{kind}：文本与图片应在同一空间，实际维数为 {sorted(widths.values())}",
+            f"{kind}: expected one vector each, all in one space, got {found}",
+            f"{kind}：每项应得到一个向量，且在同一空间，实际形状为 {found}",
             param="model_type",
         )
-    return next(iter(widths.values()))
+    return widths.pop()

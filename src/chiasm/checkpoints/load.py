@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 
 from chiasm.checkpoints import layout
+from chiasm.checkpoints.clap import is_fused
 from chiasm.checkpoints.fit import check_fit
-from chiasm.checkpoints.hf import load_foreign
+from chiasm.checkpoints.hf import Foreign, load_foreign
 from chiasm.checkpoints.published import FAMILIES, Published, is_published, load_published, read_manifest
 from chiasm.checkpoints.storage import read_weights
 from chiasm.errors import CheckpointError, SettingsError
-from chiasm.models.foreign.model import ForeignModel
 from chiasm.models.mini.config import MiniConfig
 from chiasm.models.mini.lexicon import Lexicon
 from chiasm.models.mini.listener import LexiconListener, ListenerConfig
@@ -29,7 +29,7 @@ _LARGEST_DEPTH = 256
 class Loaded(NamedTuple):
     """What a folder holds. The model is in evaluation mode, as it was trained."""
 
-    model: ChiasmMini | Published | ForeignModel
+    model: ChiasmMini | Published | Foreign
     description: ModelDescription
 
 
@@ -41,7 +41,7 @@ def load(folder: Path, device: torch.device | str = "cpu", precision: Precision 
     """
     manifest = read_manifest(folder)
     if is_published(manifest):
-        if manifest["model_type"] in FAMILIES:
+        if manifest["model_type"] in FAMILIES and not is_fused(manifest):
             return Loaded(*load_published(folder, device, precision))
         return Loaded(*load_foreign(folder, manifest, device, precision))
     if precision != "float32":

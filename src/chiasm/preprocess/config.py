@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from chiasm.errors import CheckpointError
 
-Fit = Literal["crop", "pad", "squash", "shortest", "bounded"]
+Fit = Literal["crop", "pad", "squash", "shortest", "bounded", "whole"]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 
@@ -42,9 +42,15 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class TextPreprocess(Config):
-    """``max_tokens`` counts the special tokens too."""
+    """How text becomes token ids.
+
+    Attributes:
+        max_tokens: with the special ones.
+        words: the text itself goes along, for a model that comes with a tokenizer of its own.
+    """
 
     max_tokens: int = 256
+    words: bool = False
 
     def __post_init__(self) -> None:
         _within("TextPreprocess.max_tokens", self.max_tokens, 4, 1 << 20)
@@ -52,16 +58,18 @@ class TextPreprocess(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePreprocess(Config):
-    """How a picture becomes ``side`` x ``side`` pixels, or with ``bounded`` a rectangle.
+    """How a picture becomes ``side`` x ``side`` pixels, or with ``bounded`` and ``whole`` a rectangle.
 
     Attributes:
         side: pixels.
         fit: ``crop`` the middle square, ``pad`` with ``background`` to a square, ``squash`` to a square, or
             bring the ``shortest`` side to ``resize`` whole pixels and cut out the middle, as CLIP does.
             ``bounded``, as ViLT does: all of the picture, its shorter side ``side`` pixels or as many as keep
-            the longer one within ``longest``, then both brought down to multiples of ``multiple``.
+            the longer one within ``longest``, then both brought down to multiples of ``multiple``. ``whole``:
+            as it is, made smaller if its longer side is more than ``longest``, for a model that comes with a
+            preparation of its own.
         resize: pixels of the shorter side before the middle is cut out; 0 is ``side``.
-        longest, multiple: pixels, with ``bounded``.
+        longest, multiple: pixels; the second with ``bounded``.
         trim: cut a border of one uniform colour away first (drawings, icons, scans; photographs have none).
         filter: resampling filter; always antialiased.
         background: RGB of the padding.
@@ -79,7 +87,7 @@ class ImagePreprocess(Config):
     def __post_init__(self) -> None:
         _within("ImagePreprocess.side", self.side, 8, 4096)
         _within("ImagePreprocess.multiple", self.multiple, 1, self.side)
-        if self.longest or self.fit == "bounded":
+        if self.longest or self.fit in ("bounded", "whole"):
             _within("ImagePreprocess.longest", self.longest, self.side, 8192)
         if self.resize:
             _within("ImagePreprocess.resize", self.resize, self.side, 8192)
@@ -89,7 +97,7 @@ class ImagePreprocess(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class AudioPreprocess(Config):
-    """How sound becomes a log-mel spectrogram.
+    """How sound becomes a log-mel spectrogram, or samples.
 
     Attributes:
         rate: samples per second after resampling.
@@ -100,6 +108,7 @@ class AudioPreprocess(Config):
             times the logarithm to base 10.
         reflect: beyond both ends the sound goes on mirrored, not silent.
         repeat: sound shorter than ``min_seconds`` is repeated as often as all of it fits, then silent.
+        waveform: samples in place of the spectrogram, for a model that makes its own of them, or none.
     """
 
     rate: int = 16_000
@@ -115,6 +124,7 @@ class AudioPreprocess(Config):
     decibels: bool = False
     reflect: bool = False
     repeat: bool = False
+    waveform: bool = False
 
     def __post_init__(self) -> None:
         _within("AudioPreprocess.rate", self.rate, 4000, 192_000)

@@ -29,7 +29,7 @@ class ImagePreprocessor:
         self._filter = _FILTERS[config.filter]
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 ``[h, w, 3]`` → uint8 ``[side, side, 3]``; with ``bounded`` of other sides."""
+        """uint8 ``[h, w, 3]`` → uint8 ``[side, side, 3]``; with ``bounded`` and ``whole`` of other sides."""
         side = self.config.side
         if self.config.trim:
             pixels = trim(pixels)
@@ -41,6 +41,8 @@ class ImagePreprocessor:
             return np.asarray(self._cut(picture))
         if self.config.fit == "bounded":
             return np.asarray(picture.resize(self._bounded(width, height), self._filter))
+        if self.config.fit == "whole":
+            return self._whole(picture)
         box = _middle_square(width, height) if self.config.fit == "crop" else None
         return np.asarray(picture.resize((side, side), self._filter, box=box))
 
@@ -49,7 +51,7 @@ class ImagePreprocessor:
         made of, cut off where that ends. A border that was trimmed away counts as not there.
         """
         fit, side = self.config.fit, self.config.side
-        if fit in ("squash", "bounded"):
+        if fit in ("squash", "bounded", "whole"):
             return box
         seen: tuple[float, float]
         if fit == "pad":
@@ -75,6 +77,13 @@ class ImagePreprocessor:
         # where the published computation leaves nothing of a side, it is one multiple
         across, down = (max(c.multiple, int(n + 0.5) // c.multiple * c.multiple) for n in sides)
         return across, down
+
+    def _whole(self, picture: Pillow.Image) -> NDArray[np.uint8]:
+        longest, allowed = max(picture.size), self.config.longest
+        if longest > allowed:
+            across, down = (max(1, round(n * allowed / longest)) for n in picture.size)
+            picture = picture.resize((across, down), self._filter)
+        return np.asarray(picture)
 
     def _cut(self, picture: Pillow.Image) -> Pillow.Image:
         side, short = self.config.side, self.config.resize or self.config.side

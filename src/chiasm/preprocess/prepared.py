@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from chiasm.errors import InvalidInput
 from chiasm.modality import Modality
+from chiasm.preprocess.config import AudioPreprocess
 from chiasm.preprocess.description import ModelDescription
 
 
@@ -28,6 +29,12 @@ class PreparedPart:
     arrays: Mapping[str, NDArray[Any]]
     truncated: int
     cost: float
+
+    def seconds(self, audio: AudioPreprocess) -> float:
+        """Of the sound in it, at the model's rate."""
+        if "samples" in self.arrays:
+            return len(self.arrays["samples"]) / audio.rate
+        return len(self.arrays.get("log_mel", ())) * audio.hop / audio.rate
 
 
 @dataclass(frozen=True, slots=True, eq=False)

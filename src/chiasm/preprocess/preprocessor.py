@@ -84,11 +84,15 @@ class Preprocessor:
         if self._text is None:
             raise _not_taken(self.description, Modality.TEXT)
         ids, cut = self._text(part.text)
-        return PreparedPart(Modality.TEXT, {"token_ids": ids}, cut, len(ids) * self._costs.text_token)
+        arrays: dict[str, NDArray[Any]] = {"token_ids": ids}
+        if self.description.preprocess.text.words:
+            kept = self._text.kept(part.text) if cut else part.text
+            arrays["utf8"] = np.frombuffer(kept.encode(), np.uint8)
+        return PreparedPart(Modality.TEXT, arrays, cut, len(ids) * self._costs.text_token)
 
     def _prepare_audio(self, part: Audio) -> PreparedPart:
         samples, cut = self._audio.samples(part)
-        arrays = {"log_mel": self._audio.log_mel(samples), **self._transcript(samples)}
+        arrays = {**self._sound(samples), **self._transcript(samples)}
         cost = self._sound_cost(samples) + len(arrays.get("transcript_ids", ())) * self._costs.text_token
         return PreparedPart(Modality.AUDIO, arrays, math.ceil(cut), cost)
 
@@ -98,9 +102,14 @@ class Preprocessor:
         cut = 0.0
         if part.sound is not None:
             samples, cut = self._audio.samples(part.sound)
-            arrays["log_mel"] = self._audio.log_mel(samples)
+            arrays |= self._sound(samples)
             cost += self._sound_cost(samples)
         return PreparedPart(Modality.VIDEO, arrays, math.ceil(cut), cost)
+
+    def _sound(self, samples: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        if self._audio.config.waveform:
+            return {"samples": samples}
+        return {"log_mel": self._audio.log_mel(samples)}
 
     def _transcript(self, samples: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
         if self._recogniser is None or self._text is None:

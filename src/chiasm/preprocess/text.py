@@ -40,6 +40,16 @@ class TextPreprocessor:
         encoding, cut = self._encode(text)
         return np.asarray(encoding.ids, dtype=np.int32), cut
 
+    def kept(self, text: str) -> str:
+        """As much of the text as is not cut off. Raises as calls do."""
+        encoding, _ = self._encode(text)
+        ends = (
+            end
+            for (_, end), special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+            if not special
+        )
+        return text[: max(ends, default=0)]
+
     def places(self, text: str) -> list[Place]:
         """What the tokens are: the characters of each; special ones stand for none. Raises as calls do."""
         encoding, _ = self._encode(text)
