@@ -21,9 +21,12 @@ from chiasm.models.mini.recogniser import recogniser_of
 from chiasm.models.vit.model import Vit
 from chiasm.nn.packed import pack, packed_tensors
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor
+from chiasm.preprocess.explained import Explained, ask, understand
+from chiasm.preprocess.explanation import Explanation
 from chiasm.preprocess.prepared import expect_whole
 from chiasm.settings import Limits, Precision
 from chiasm.tasks import Embeds, classify, embed
+from chiasm.tasks.explain import explain_items
 
 TEMPLATES_EN = ("{}", "this is {}", "an example of {}")
 TEMPLATES_ZH = ("{}", "这是{}", "{}的例子")
@@ -143,6 +146,45 @@ class Model:
             vectors, label_vectors, logit_scale=self._description.logit_scale, multi_label=multi_label
         )
         return scores if is_list(values) else scores[0]
+
+    def explain(
+        self,
+        value: object,
+        target: object,
+        *,
+        others: Sequence[object] = (),
+        method: str = "contribution",
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> Explained:
+        """Where the model looked when it brought two things together, or kept them apart.
+
+        Args:
+            value, target: single values as in :meth:`embed`, such as a picture and what is looked for in it.
+            others: what the target is told apart from, such as the other labels.
+            method: ``contribution``, ``relevance``, ``rollout``, ``attention`` or ``gradient``.
+            layer, head: of ``attention``; without them, the last layer in which the readers look, and the mean
+                over heads.
+
+        Returns:
+            Weights of the parts of both, and for each word what of the other side belongs to it.
+
+        Raises:
+            InvalidInput: several parts in one, no such method, layer or head, or a model that cannot tell.
+        """
+        named = [("input", value), ("target", target), *((f"others[{n}]", o) for n, o in enumerate(others))]
+        items = []
+        for name, one in named:
+            try:
+                items.append(item_of_value(one, self._limits))
+            except ChiasmError as error:
+                raise error.at(name) from None
+        question = ask(
+            self._preprocessor, *items[:2], others=items[2:], method=method, layer=layer, head=head
+        )
+        with self._lock:
+            about, arrays = explain_items(self._module, question.items, question.options)
+        return understand(self._preprocessor, question, Explanation.from_message(about, arrays))
 
     def embed_prepared(
         self, items: Sequence[PreparedItem], *, deadline: float | None = None

@@ -10,7 +10,8 @@ from seeded import state
 
 from chiasm.models.bert.config import BertConfig
 from chiasm.models.bert.import_weights import convert
-from chiasm.models.bert.model import Bert, mean_pool
+from chiasm.models.bert.model import Bert
+from chiasm.nn.pooling import mean_pool
 
 
 @pytest.fixture(scope="module")

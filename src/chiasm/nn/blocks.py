@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from chiasm.nn.attention import MultiHeadAttention, ScoreKind
 from chiasm.nn.cache import KeyValueCache
 from chiasm.nn.recorder import active_recorder
+from chiasm.nn.relevance import Positions, Step
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
 
@@ -99,6 +100,13 @@ class Block(nn.Module):
         out = self.feed_forward_norm(x_btd + self.feed_forward(x_btd))
         return out
 
+    def looks(self, own: Positions, context: Positions | None = None) -> list[Step]:
+        """Who looks at whom: the block's own sequence, and the other one."""
+        steps = [Step(self.attention, own, own)]
+        if self.cross is not None and context is not None:
+            steps.append(Step(self.cross, own, context))
+        return steps
+
     def at(self, x_btd: Tensor, places_b: Tensor, mask: Tensor | None = None) -> Tensor:
         """What :meth:`forward` gives at one place of each sequence, ``[b, 1, width]``, without the others.
 
@@ -137,6 +145,10 @@ class Encoder(nn.Module):
             x_btd = block(x_btd, mask, context_bsd, context_mask)
         out: Tensor = self.norm(x_btd)
         return out
+
+    def looks(self, own: Positions, context: Positions | None = None) -> list[list[Step]]:
+        """Who looks at whom, block by block."""
+        return [block.looks(own, context) for block in self.blocks if isinstance(block, Block)]
 
     def at(
         self, x_btd: Tensor, places_b: Tensor, mask: Tensor | None = None, *, last_mask: Tensor | None = None

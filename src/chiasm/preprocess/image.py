@@ -1,5 +1,7 @@
 """Picture → ``side`` x ``side`` uint8 pixels, or a bounded rectangle. Normalisation happens on the device."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
@@ -46,24 +48,31 @@ class ImagePreprocessor:
         box = _middle_square(width, height) if self.config.fit == "crop" else None
         return np.asarray(picture.resize((side, side), self._filter, box=box))
 
-    def box_in_picture(self, box: Box, width: int, height: int) -> Box:
-        """A box of what the model is shown, in shares, as shares of the picture of so many pixels that it was
-        made of, cut off where that ends. A border that was trimmed away counts as not there.
-        """
+    def shown(self, pixels: NDArray[np.uint8]) -> Box:
+        """What of a picture uint8 ``[h, w, 3]`` the model is shown, in shares of the picture: below 0 and
+        above 1 where a border is added."""
         fit, side = self.config.fit, self.config.side
+        height, width = pixels.shape[:2]
+        content = _content(pixels) if self.config.trim else None
+        if content is not None:  # a square, which every fit leaves as it is
+            left, top, across, down = content.left, content.top, float(content.side), float(content.side)
+            return left / width, top / height, (left + across) / width, (top + down) / height
         if fit in ("squash", "bounded", "whole"):
-            return box
-        seen: tuple[float, float]
+            return 0.0, 0.0, 1.0, 1.0
         if fit == "pad":
-            seen = max(width, height), max(width, height)
+            across = down = float(max(width, height))
         elif fit == "crop":
-            seen = min(width, height), min(width, height)
+            across = down = float(min(width, height))
         else:
-            pixel = min(width, height) / (self.config.resize or side)
-            seen = side * pixel, side * pixel
-        left, top = (width - seen[0]) / 2, (height - seen[1]) / 2
-        across = [min(1.0, max(0.0, (left + share * seen[0]) / width)) for share in (box[0], box[2])]
-        down = [min(1.0, max(0.0, (top + share * seen[1]) / height)) for share in (box[1], box[3])]
+            across = down = side * min(width, height) / (self.config.resize or side)
+        left, top = (width - across) / 2, (height - down) / 2
+        return left / width, top / height, (left + across) / width, (top + down) / height
+
+    def box_in_picture(self, box: Box, pixels: NDArray[np.uint8]) -> Box:
+        """A box of what the model is shown, in shares, as shares of the picture, cut off where that ends."""
+        left, top, right, bottom = self.shown(pixels)
+        across = [min(1.0, max(0.0, left + share * (right - left))) for share in (box[0], box[2])]
+        down = [min(1.0, max(0.0, top + share * (bottom - top))) for share in (box[1], box[3])]
         return across[0], down[0], across[1], down[1]
 
     def _bounded(self, width: int, height: int) -> tuple[int, int]:
@@ -112,26 +121,54 @@ def trim(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Args:
         pixels: uint8 ``[h, w, 3]``.
     """
+    content = _content(pixels)
+    if content is None:
+        return pixels
+    square = np.empty((content.side, content.side, 3), np.uint8)
+    square[:] = content.colour
+    rows, columns = content.rows, content.columns
+    y, x = rows.start - content.top, columns.start - content.left
+    square[y : y + len(rows), x : x + len(columns)] = pixels[
+        rows.start : rows.stop, columns.start : columns.stop
+    ]
+    return square
+
+
+class _Content(NamedTuple):
+    """Where a drawing's content lies, and its square, whose corner may lie outside of the picture."""
+
+    rows: range
+    columns: range
+    left: int
+    top: int
+    side: int
+    colour: NDArray[np.uint8]
+
+
+def _content(pixels: NDArray[np.uint8]) -> _Content | None:
     height, width = pixels.shape[:2]
     ring = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     low, high = ring.min(axis=0), ring.max(axis=0)
     if (high - low).max() > _TOLERANCE:
-        return pixels
+        return None
     colour = np.median(ring, axis=0).astype(np.int16)
     darkest, brightest = (np.clip(colour + d, 0, 255).astype(np.uint8) for d in (-_CONTRAST, _CONTRAST))
     rows, columns = _beyond(pixels, darkest, brightest)
     if rows.size == 0:
-        return pixels
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    longer = int(max(bottom - top, right - left))
+        return None
+    top, bottom, left, right = (int(n) for n in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
+    longer = max(bottom - top, right - left)
     if longer < _SPECK * max(height, width):
-        return pixels
+        return None
     side = longer + 2 * max(1, round(longer * _MARGIN))
-    square = np.empty((side, side, 3), np.uint8)
-    square[:] = colour.astype(np.uint8)
-    y, x = (side - int(bottom - top)) // 2, (side - int(right - left)) // 2
-    square[y : y + int(bottom - top), x : x + int(right - left)] = pixels[top:bottom, left:right]
-    return square
+    return _Content(
+        range(top, bottom),
+        range(left, right),
+        left - (side - (right - left)) // 2,
+        top - (side - (bottom - top)) // 2,
+        side,
+        colour.astype(np.uint8),
+    )
 
 
 def _beyond(

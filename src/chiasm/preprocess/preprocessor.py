@@ -1,7 +1,7 @@
 """Item → PreparedItem, by the numbers of one model."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from chiasm.modality import Audio, Image, Item, Modality, Part, Text, Video
 from chiasm.preprocess.audio import AudioPreprocessor
 from chiasm.preprocess.description import ModelDescription
 from chiasm.preprocess.image import ImagePreprocessor
+from chiasm.preprocess.places import Box, Place
 from chiasm.preprocess.prepared import PreparedItem, PreparedPart
 from chiasm.preprocess.recognise import Transcript
 from chiasm.preprocess.text import TextPreprocessor
@@ -47,8 +48,8 @@ class Preprocessor:
         self._text = TextPreprocessor(config.text, description.tokenizer) if description.tokenizer else None
         self._image = ImagePreprocessor(config.image)
         self._audio = AudioPreprocessor(config.audio)
-        frame = ImagePreprocessor(replace(config.image, trim=config.video.trim))
-        self._video = VideoPreprocessor(config.video, frame)
+        self._frame = ImagePreprocessor(replace(config.image, trim=config.video.trim))
+        self._video = VideoPreprocessor(config.video, self._frame)
         self._recogniser = recogniser
 
     def prepare(self, item: Item) -> PreparedItem:
@@ -64,6 +65,24 @@ class Preprocessor:
             except ChiasmError as error:
                 raise error if len(item.parts) == 1 else error.at(f"content[{index}]") from None
         return PreparedItem(tuple(parts))
+
+    def text_places(self, text: str) -> list[Place]:
+        """What the tokens of a text are, special ones included, as far as the model reads it.
+
+        Raises:
+            InvalidInput: the model takes no text, or this is not Unicode.
+        """
+        if self._text is None:
+            raise _not_taken(self.description, Modality.TEXT)
+        return self._text.places(text)
+
+    def boxes_in(
+        self, pixels: NDArray[np.uint8], boxes: Sequence[Box | None], *, frame: bool = False
+    ) -> list[Box | None]:
+        """Boxes of what the model is shown of a picture (or ``frame`` of a clip) ``[h, w, 3]``, in shares, as
+        shares of the picture itself."""
+        image = self._frame if frame else self._image
+        return [None if box is None else image.box_in_picture(box, pixels) for box in boxes]
 
     def prepare_part(self, part: Part) -> PreparedPart:
         """One part; raises as :meth:`prepare` does."""

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from chiasm.models.bert.model import Bert, mean_pool
+from chiasm.models.bert.model import Bert
+from chiasm.nn.pooling import mean_pool
 from chiasm.training.backbones import load_minilm
 
 

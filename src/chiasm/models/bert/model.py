@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from chiasm.models.bert.config import BertConfig
 from chiasm.nn.blocks import BlockConfig, Encoder
+from chiasm.nn.relevance import Flow
 
 
 class Bert(nn.Module):
@@ -32,6 +33,10 @@ class Bert(nn.Module):
         """States ``[b, t, width]`` of token ids ``[b, t]``; ``mask`` is True at real tokens."""
         return self.encode(self.token(ids_bt), mask_bt, types_bt)
 
+    def flow(self, t: int) -> Flow:
+        """Who looks at whom among so many tokens, of which the first stands for all."""
+        return Flow(groups=self.encoder.looks(range(t)), readers=[0], count=t)
+
     def encode(self, embedded_btd: Tensor, mask_bt: Tensor, types_bt: Tensor | None = None) -> Tensor:
         """The same from token embeddings ``[b, t, width]``."""
         b, t, _ = embedded_btd.shape
@@ -43,9 +48,3 @@ class Bert(nn.Module):
         x_btd = embedded_btd + self.position(positions_t) + self.token_type(types_bt)
         states: Tensor = self.encoder(self.norm(x_btd), mask_bt)
         return states
-
-
-def mean_pool(states_btd: Tensor, mask_bt: Tensor) -> Tensor:
-    """Mean of the states of real tokens, ``[b, width]``."""
-    weights = mask_bt.unsqueeze(-1).to(states_btd.dtype)
-    return (states_btd * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)

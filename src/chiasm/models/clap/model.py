@@ -11,7 +11,10 @@ from chiasm.models.batching import Encoders, embed_parts, pad_ids
 from chiasm.models.bert.model import Bert
 from chiasm.models.clap.config import ClapConfig
 from chiasm.models.clap.swin import AudioTower
+from chiasm.models.traced import Looked, Traced, over_frames, trace_text, unit
 from chiasm.nn.blocks import Activation, activate
+from chiasm.nn.recorder import record
+from chiasm.nn.relevance import Flow, Step
 from chiasm.preprocess.prepared import PreparedItem, PreparedPart
 
 
@@ -55,6 +58,25 @@ class Clap(nn.Module):
         first_bd = self.text(ids_bt, mask_bt)[:, 0]
         vectors: Tensor = self.text_projection(self.text_pool(first_bd).tanh())
         return vectors
+
+    def trace(self, part: PreparedPart, seconds: float = 1.0) -> Traced:
+        """One part with all that is looked at on its way; ``seconds``: how long a sound is."""
+        if part.modality is Modality.TEXT:
+            return trace_text(part, self.encode_text, self.text.token, self.text.flow)
+        mel = torch.from_numpy(np.asarray(part.arrays["log_mel"], np.float32))[None]
+        leaf = mel.to(self.logit_scale.device).requires_grad_()
+        with record(gradients=True) as recorder:
+            vector_bd = self.encode_audio(leaf)
+        places = self.audio.cells(seconds)
+        pooled = Step(self.audio.mean, [len(places)], range(len(places)))
+        looked = Looked(
+            flow=Flow(groups=[[pooled]], readers=[len(places)], count=len(places) + 1),
+            recorder=recorder,
+            places=[places],
+            leaf=leaf,
+            spread=over_frames(places, seconds),
+        )
+        return Traced(vector=unit(vector_bd), passes=[looked])
 
     def embed(self, items: Sequence[PreparedItem]) -> Tensor:
         """Unit vectors ``[n, dim]``; a mixed item is the mean of its parts."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from chiasm.models.clap.config import SwinConfig
 from chiasm.nn.attention import MultiHeadAttention
 from chiasm.nn.blocks import FeedForward
+from chiasm.nn.pooling import MeanPool
 from chiasm.nn.recorder import active_recorder
 from chiasm.preprocess.places import Place
 
@@ -25,6 +26,7 @@ class AudioTower(nn.Module):
         self.patch_norm = nn.LayerNorm(c.width)
         self.stages = nn.ModuleList(Stage(c, number) for number in range(len(c.depths)))
         self.norm = nn.LayerNorm(c.last_width)
+        self.mean = MeanPool()
 
     def forward(self, log_mel_btm: Tensor) -> Tensor:
         """Vectors ``[b, last_width]`` of frames ``[b, t, mels]``."""
@@ -33,7 +35,7 @@ class AudioTower(nn.Module):
         x_bhwd = self.patch_norm(x_bhwd)
         for stage in self.stages:
             x_bhwd = stage(x_bhwd)
-        vectors: Tensor = self.norm(x_bhwd).mean(dim=(1, 2))
+        vectors: Tensor = self.mean(self.norm(x_bhwd).flatten(1, 2))
         return vectors
 
     def places(self, stage: int, seconds: float, *, shifted: bool = False) -> list[list[Place]]:
@@ -55,6 +57,12 @@ class AudioTower(nn.Module):
             [self._place(n, grid, cell, seconds) for n in window]
             for window in windows(number, c.window).squeeze(-1).tolist()
         ]
+
+    def cells(self, seconds: float) -> list[Place]:
+        """What the patches of the last stage are, row by row, of a sound of so many seconds."""
+        c = self.config
+        grid = c.side // c.patch >> (len(c.depths) - 1)
+        return [self._place(n, grid, c.side // grid, seconds) for n in range(grid * grid)]
 
     def _place(self, number: int, grid: int, cell: int, seconds: float) -> Place:
         if number < 0:  # what fills a grid up that windows do not divide

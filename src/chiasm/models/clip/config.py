@@ -45,3 +45,8 @@ class ClipConfig:
     dim: int = 512
     image_projection: bool = True
     text_bias: bool = False
+
+    @property
+    def sigmoid(self) -> bool:
+        """Whether it learnt by asking of every pair whether it is one, as a SigLIP, or to tell pairs apart."""
+        return isinstance(self.text, TextConfig) and self.text.padded

@@ -39,7 +39,7 @@ _BLOCKS: tuple[Rule, ...] = tuple(
     for side, name in ((r"vision_model\.", "image."), (r"text_model\.", "text."))
     for pattern, ours in HUGGING_FACE_BLOCK
 )
-_UNUSED = (r".*\.position_ids", r"logit_bias", r"text_model\.pooler\..*")
+_UNUSED = (r".*\.position_ids", r"text_model\.pooler\..*")
 
 _OPENAI: tuple[Rule, ...] = (
     (r"visual\.class_embedding", "image.class_token"),
@@ -70,11 +70,13 @@ _OPENAI: tuple[Rule, ...] = (
         )
     ),
 )
-_OPENAI_UNUSED = ("input_resolution", "context_length", "vocab_size", "attn_mask", "logit_bias")
+_OPENAI_UNUSED = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename every tensor of either layout; position numbers and SigLIP's bias of all logits are left out."""
+    """Rename every tensor of either layout. Position numbers are left out, and a bias of all logits where it
+    is no SigLIP's.
+    """
     if any(name.startswith("visual.") for name in state):
         return _from_openai(state)
     state = split_packed(state, r"vision_model\.head\.attention\.")
@@ -105,13 +107,14 @@ def _shaped(state: dict[str, Tensor]) -> dict[str, Tensor]:
             state[name] = state[name].flatten()
     if "logit_scale" in state:
         state["logit_scale"] = state["logit_scale"].reshape(())
+    bias = state.pop("logit_bias", None)
+    if "image.pool.query" in state:  # a SigLIP; without a bias it is one that says nothing of it
+        state["logit_bias"] = torch.zeros(()) if bias is None else bias.reshape(())
     return state
 
 
 def export(state: Mapping[str, Tensor], *, siglip: bool) -> dict[str, Tensor]:
-    """Our tensors by their names in the Hugging Face layout. A SigLIP's bias of all logits, which is not
-    kept, becomes 0: it changes no vector.
-    """
+    """Our tensors by their names in the Hugging Face layout."""
     inside = {n.removeprefix("text.bert."): t for n, t in state.items() if n.startswith("text.bert.")}
     rest = {name: tensor for name, tensor in state.items() if not name.startswith("text.bert.")}
     rules = (*_VISION, *_BLOCKS, *(_TEXT if siglip else _TEXT[:-1]))  # the last is SigLIP's projection
@@ -120,8 +123,8 @@ def export(state: Mapping[str, Tensor], *, siglip: bool) -> dict[str, Tensor]:
     if siglip:
         probe = "vision_model.head.probe"
         renamed[probe] = renamed[probe][None, None]
-        renamed["logit_scale"] = renamed["logit_scale"].reshape(1)
-        renamed["logit_bias"] = torch.zeros_like(renamed["logit_scale"])
+        for name in ("logit_scale", "logit_bias"):
+            renamed[name] = renamed[name].reshape(1)
         for kind in ("weight", "bias"):
             head = "vision_model.head.attention."
             parts = [renamed.pop(f"{head}{part}_proj.{kind}") for part in "qkv"]

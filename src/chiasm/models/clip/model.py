@@ -14,8 +14,10 @@ from chiasm.models.batching import Encoders, embed_parts, mean_of_frames, pad_id
 from chiasm.models.bert.config import BertConfig
 from chiasm.models.bert.model import Bert
 from chiasm.models.clip.config import ClipConfig, TextConfig
+from chiasm.models.traced import Traced, trace_pixels, trace_text
 from chiasm.models.vit.model import Vit
 from chiasm.nn.blocks import BlockConfig, Encoder
+from chiasm.nn.relevance import Flow
 from chiasm.nn.stems import TokenStem
 from chiasm.preprocess.prepared import PreparedItem, PreparedPart
 
@@ -48,6 +50,16 @@ class TextTower(nn.Module):
         rows = torch.arange(len(ids_bt), device=ids_bt.device)
         return states[rows, mask_bt.sum(dim=1) - 1], states
 
+    @property
+    def embedding(self) -> nn.Module:
+        """What looks tokens up."""
+        return self.stem.token
+
+    def flow(self, t: int) -> Flow:
+        """Who looks at whom, padding included, where that was looked at: the last stands for all."""
+        count = self.config.positions if self.config.padded else t
+        return Flow(groups=self.encoder.looks(range(count)), readers=[count - 1], count=count)
+
     def vector(self, ids_bt: Tensor, mask_bt: Tensor) -> Tensor:
         """The vectors of :meth:`forward` alone, sooner."""
         if self.config.padded:
@@ -76,6 +88,15 @@ class BertTower(nn.Module):
         states = self.bert(ids_bt, mask_bt)
         return states[:, 0], states
 
+    @property
+    def embedding(self) -> nn.Module:
+        """What looks tokens up."""
+        return self.bert.token
+
+    def flow(self, t: int) -> Flow:
+        """Who looks at whom."""
+        return self.bert.flow(t)
+
     def vector(self, ids_bt: Tensor, mask_bt: Tensor) -> Tensor:
         """The vectors alone."""
         vectors: Tensor = self(ids_bt, mask_bt)[0]
@@ -97,6 +118,8 @@ class Clip(nn.Module):
         self.text_projection = nn.Linear(c.text.width, c.dim, bias=c.text_bias)
         self.logit_scale = nn.Parameter(torch.zeros(()))
         """ln of the factor on a cosine."""
+        self.logit_bias = nn.Parameter(torch.zeros(())) if c.sigmoid else None
+        """Of all logits of a SigLIP: it changes no vector, but whether a pair is one."""
         self.encoders: Encoders = {
             Modality.TEXT: self._texts,
             Modality.IMAGE: self._pictures,
@@ -112,6 +135,13 @@ class Clip(nn.Module):
         """Vectors ``[b, dim]`` of token ids; ``mask`` is True at real tokens."""
         vectors: Tensor = self.text_projection(self.text.vector(ids_bt, mask_bt))
         return vectors
+
+    def trace(self, part: PreparedPart, seconds: float = 1.0) -> Traced:
+        """One part with all that is looked at on its way; ``seconds``: how long a clip is."""
+        if part.modality is Modality.TEXT:
+            return trace_text(part, self.encode_text, self.text.embedding, self.text.flow)
+        device, vit = self.logit_scale.device, self.image
+        return trace_pixels(part, self.encode_image, vit.flow(), vit.places(), device=device, seconds=seconds)
 
     def embed(self, items: Sequence[PreparedItem]) -> Tensor:
         """Unit vectors ``[n, dim]``; a clip is the mean of its frames, a mixed item that of its parts."""

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiasm.models.efficientnet.config import EfficientNetConfig
+from chiasm.nn.pooling import MeanPool
 
 LOWER = 5
 
@@ -91,6 +92,7 @@ class EfficientNet(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.head = nn.Conv2d(channels, c.head, 1, bias=False)
         self.head_norm = nn.BatchNorm2d(c.head, eps=c.epsilon)
+        self.mean = MeanPool()
         self.classifier: nn.Linear | None = nn.Linear(c.head, c.classes) if c.classes else None
 
     def features(self, x_bchw: Tensor) -> Features:
@@ -113,7 +115,9 @@ class EfficientNet(nn.Module):
 
     def pool(self, coarse: Tensor) -> Tensor:
         """The last convolution and the mean over positions: ``[b, 320, h, w]`` → ``[b, 1280]``."""
-        return F.relu6(self.head_norm(self.head(coarse))).mean(dim=(2, 3))
+        maps = F.relu6(self.head_norm(self.head(coarse)))
+        pooled: Tensor = self.mean(maps.flatten(2).transpose(1, 2))
+        return pooled
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """ImageNet logits ``[b, 1000]``."""

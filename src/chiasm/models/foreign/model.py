@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from chiasm.modality import Modality
 from chiasm.models.batching import Encoders, embed_parts, mean_of_frames, pad_ids, stack_pixels
-from chiasm.models.bert.model import mean_pool
 from chiasm.models.foreign.conversation import to_model
+from chiasm.nn.pooling import mean_pool
 from chiasm.preprocess.prepared import PreparedItem, PreparedPart
 
 ForeignPooling = Literal["features", "mean", "cls", "max", "last", "pooler"]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chiasm.models.mini.phonemes import UNITS
+from chiasm.nn.recorder import active_recorder
 
 STRIDE = 4
 """Frames of log-mel per step of the encoder."""
@@ -149,7 +150,13 @@ class _Pool(nn.Module):
         )  # [b, f], 0 to 1
         window = -F.softplus(self.sharpness) * 4 * (place[..., None] - self.centre).square()  # [b, f, heads]
         scores = (self.content(x) + window).masked_fill(~mask, -torch.inf)
-        pooled = scores.softmax(1).transpose(1, 2) @ x  # [b, heads, width]
+        alpha = scores.softmax(1).transpose(1, 2)  # [b, heads, f]
+        recorder = active_recorder()
+        if recorder is not None:
+            alpha = alpha.unsqueeze(2)
+            recorder.add(self, alpha)
+            alpha = alpha.squeeze(2)
+        pooled = alpha @ x  # [b, heads, width]
         tokens = torch.einsum("bhw,hwd->bhd", self.mix(pooled), self.project)
         return tokens + self.bias / len(self.centre), self.speech(pooled.flatten(1)).squeeze(1)
 

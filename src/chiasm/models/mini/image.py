@@ -6,6 +6,7 @@ answer, look across at the patches; its output layer starts at zero, so that the
 pooled path alone and the patches only ever correct it.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from chiasm.models.efficientnet.config import EfficientNetConfig
 from chiasm.models.efficientnet.model import LOWER, EfficientNet
 from chiasm.nn.blocks import BlockConfig, Encoder
+from chiasm.nn.relevance import Flow, Step
+from chiasm.preprocess.places import Place, patch_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,19 @@ class ImageTower(nn.Module):
         self.class_vectors: nn.Parameter | None = None
         if self.trunk.classifier is not None:
             self.class_vectors = nn.Parameter(torch.zeros(trunk.classes, head.dim), requires_grad=False)
+
+    def flow(self) -> Flow:
+        """Who looks at whom: the mean over the coarse map at it, then the queries at themselves and at it."""
+        patches, queries = self.head.config.positions, self.head.config.queries + 1
+        seen, asking = range(patches), range(patches, patches + queries)
+        pooled = patches + queries
+        groups = [[Step(self.trunk.mean, [pooled], seen)], *self.head.encoder.looks(asking, seen)]
+        return Flow(groups=groups, readers=[*asking, pooled], count=pooled + 1)
+
+    def places(self) -> list[Place]:
+        """What the cells of the coarse map are."""
+        side = math.isqrt(self.head.config.positions)
+        return patch_places(side, side)
 
     def freeze_published(self) -> Self:
         """Let only the head and the trunk's upper part learn; the rest stays as it was published."""

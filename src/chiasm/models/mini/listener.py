@@ -115,7 +115,7 @@ class LexiconListener:
     def decide(self, output: AudioOutput, parts: Sequence[PreparedPart], model: "TextVectors") -> Tensor:
         """The unit vectors [b, d] of ``b`` sounds."""
         own = F.normalize(output.vector, dim=-1)
-        logs = output.units.log_softmax(-1).float().cpu().numpy()
+        logs = output.units.detach().log_softmax(-1).float().cpu().numpy()
         speech = output.speech.sigmoid().tolist()
         vectors = []
         for row, part in enumerate(parts):

@@ -17,12 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiasm.modality import Modality
-from chiasm.models.bert.model import Bert, mean_pool
+from chiasm.models.bert.model import Bert
 from chiasm.models.mini.audio import AudioEncoder, AudioOutput
 from chiasm.models.mini.config import MiniConfig
 from chiasm.models.mini.fusion import Encoded, Fusion
 from chiasm.models.mini.image import ImageTower
+from chiasm.models.mini.trace import trace
 from chiasm.models.mini.video import MotionEncoder
+from chiasm.models.traced import Traced
+from chiasm.nn.pooling import MeanPool
 from chiasm.preprocess.prepared import PreparedItem, PreparedPart
 
 TOKENS_PER_BATCH = 4096
@@ -47,6 +50,7 @@ class ChiasmMini(nn.Module):
         super().__init__()
         self.config = config
         self.text = Bert(config.text)
+        self.text_mean = MeanPool()
         self.image = ImageTower(config.trunk, config.image)
         self.audio = AudioEncoder(config.audio)
         self.motion = MotionEncoder(config.motion)
@@ -61,7 +65,7 @@ class ChiasmMini(nn.Module):
     def encode_text(self, ids_bt: Tensor, mask_bt: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors ``[b, d]`` and tokens ``[b, t, d]`` of token ids."""
         states = self.text(ids_bt, mask_bt)
-        return mean_pool(states, mask_bt), states
+        return self.text_mean(states, mask_bt), states
 
     def encode_video(self, frames_bfhwc: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors ``[b, d]`` and tokens ``[b, t, d]`` of uint8 frames ``[b, f, s, s, 3]``, f ≥ 1."""
@@ -90,6 +94,10 @@ class ChiasmMini(nn.Module):
         fused = iter(self.fusion(mixed)) if mixed else iter(())
         single = iter(alone)
         return torch.stack([next(single) if len(item.parts) == 1 else next(fused) for item in items])
+
+    def trace(self, part: PreparedPart, seconds: float = 1.0) -> Traced:
+        """One part with all that is looked at on its way; ``seconds``: how long a sound or clip is."""
+        return trace(self, part, seconds)
 
     def _encode(self, parts: Sequence[PreparedPart]) -> Iterator[Encoded]:
         """Each part through its tower, in batches of like shape; the answers come in the parts' order."""
@@ -144,7 +152,14 @@ class ChiasmMini(nn.Module):
         padded = np.zeros((len(mels), int(lengths.max()), mels[0].shape[1]), dtype=np.float32)
         for row, mel in enumerate(mels):
             padded[row, : len(mel)] = mel
-        output: AudioOutput = self.audio(torch.from_numpy(padded).to(self.device), lengths)
+        return self.hear(torch.from_numpy(padded).to(self.device), lengths, parts)
+
+    def hear(
+        self, log_mel_bfm: Tensor, lengths_b: Tensor, parts: Sequence[PreparedPart]
+    ) -> tuple[AudioOutput, Tensor]:
+        """What the tower says of the parts' frames ``[b, f, mels]``, and the vectors ``[b, d]`` that the
+        listener makes of it."""
+        output: AudioOutput = self.audio(log_mel_bfm, lengths_b)
         if self.listener is None:
             return output, output.vector
         return output, self.listener.decide(output, parts, self)
@@ -154,9 +169,13 @@ class ChiasmMini(nn.Module):
         heard = [i for i, part in enumerate(parts) if "log_mel" in part.arrays]
         if not heard:
             return vectors
-        sounds = F.normalize(self._hear([parts[i] for i in heard])[1], dim=-1)
-        own = F.normalize(vectors[heard], dim=-1)
-        return vectors.index_copy(0, torch.tensor(heard, device=vectors.device), own + SOUND_WEIGHT * sounds)
+        sounds = self._hear([parts[i] for i in heard])[1]
+        both = self.beside(vectors[heard], sounds)
+        return vectors.index_copy(0, torch.tensor(heard, device=vectors.device), both)
+
+    def beside(self, shown_bd: Tensor, heard_bd: Tensor) -> Tensor:
+        """The vectors of clips from those of their pictures and of their sound."""
+        return F.normalize(shown_bd, dim=-1) + SOUND_WEIGHT * F.normalize(heard_bd, dim=-1)
 
 
 def _length(part: PreparedPart) -> int:

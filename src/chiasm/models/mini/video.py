@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiasm.nn.blocks import BlockConfig, Encoder
+from chiasm.nn.pooling import MeanPool
 from chiasm.nn.positions import sinusoids
 from chiasm.nn.stems import TubeletStem
 
@@ -42,6 +43,7 @@ class MotionEncoder(nn.Module):
         self.stem = TubeletStem(2, c.span, 1, c.patch, c.width)
         self.place = nn.Parameter(torch.randn((c.side // c.patch) ** 2, c.width) * 0.02)
         self.encoder = Encoder(BlockConfig(width=c.width, heads=c.heads, hidden=c.hidden), c.depth)
+        self.mean = MeanPool()
         self.token = nn.Linear(c.width, c.dim)
         self.output = nn.Linear(c.width, c.dim)
 
@@ -51,8 +53,8 @@ class MotionEncoder(nn.Module):
         b, t, p, width = stem.shape
         time = sinusoids(t, width).to(stem)
         x = (stem + self.place + time[:, None]).reshape(b, t * p, width)
-        states = self.encoder(x).view(b, t, p, width).mean(dim=2)
-        return self.output(states.mean(dim=1)), self.token(states)
+        cells = self.encoder(x).view(b, t, p, width)
+        return self.output(self.mean(cells.flatten(1, 2))), self.token(cells.mean(dim=2))
 
     def contrast(self, frames_bfhwc: Tensor) -> Tensor:
         """Small grey frames ``[b, 2, f, side, side]``: difference from the clip's mean, and from the frame

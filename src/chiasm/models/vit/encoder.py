@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from chiasm.modality import Modality
 from chiasm.models.batching import embed_parts, mean_of_frames, stack_pixels
+from chiasm.models.traced import Traced, trace_pixels
 from chiasm.models.vit.config import VitConfig
 from chiasm.models.vit.model import Vit
 from chiasm.preprocess.prepared import PreparedItem, PreparedPart
@@ -22,6 +23,13 @@ class PictureEncoder(nn.Module):
         """Unit vectors ``[n, width]``; a clip is the mean of its frames, a mixed item that of its parts."""
         encoders = {Modality.IMAGE: self._pictures, Modality.VIDEO: self._clips}
         return embed_parts(self, items, encoders, self.vit.config.width)
+
+    def trace(self, part: PreparedPart, seconds: float = 1.0) -> Traced:
+        """One part with all that is looked at on its way; ``seconds``: how long a clip is."""
+        vit = self.vit
+        return trace_pixels(
+            part, vit.vector, vit.flow(), vit.places(), device=vit.position.device, seconds=seconds
+        )
 
     def _pictures(self, parts: Sequence[PreparedPart]) -> Tensor:
         return self._encode(stack_pixels(parts))

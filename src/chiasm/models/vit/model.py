@@ -6,7 +6,9 @@ from torch import Tensor, nn
 from chiasm.models.vit.config import VitConfig
 from chiasm.nn.attention import MultiHeadAttention
 from chiasm.nn.blocks import BlockConfig, Encoder, FeedForward
+from chiasm.nn.pooling import MeanPool
 from chiasm.nn.positions import interpolate_grid
+from chiasm.nn.relevance import Flow, Step
 from chiasm.nn.stems import PatchStem
 from chiasm.preprocess.places import Place, patch_places
 
@@ -28,6 +30,7 @@ class Vit(nn.Module):
         )
         self.encoder = Encoder(block, c.depth)
         self.pool = MapPooling(block) if c.pooling == "map" else None
+        self.mean = MeanPool()
 
     def forward(self, pixels_bhwc: Tensor) -> tuple[Tensor, Tensor]:
         """One vector a picture ``[b, width]`` and its tokens ``[b, t, width]``, the class token first.
@@ -98,6 +101,18 @@ class Vit(nn.Module):
         rows, columns = (side // self.config.patch for side in sides)
         return patch_places(rows, columns, class_token=self.config.class_token)
 
+    def flow(self) -> Flow:
+        """Who looks at whom in pictures of the trained size, and who stands for the picture."""
+        first, t = int(self.config.class_token), len(self.places())
+        groups = self.encoder.looks(range(t))
+        if self.config.pooling == "class":
+            return Flow(groups=groups, readers=[0], count=t)
+        if self.pool is not None:
+            pooled = Step(self.pool.attention, [t], range(t))
+        else:
+            pooled = Step(self.mean, [t], range(first, t))
+        return Flow(groups=[*groups, [pooled]], readers=[t], count=t + 1)
+
     def pooled(self, states_btd: Tensor) -> Tensor:
         """What stands for the whole picture, ``[b, width]``."""
         if self.pool is not None:
@@ -105,7 +120,8 @@ class Vit(nn.Module):
             return vector
         if self.config.pooling == "class":
             return states_btd[:, 0]
-        return states_btd[:, int(self.config.class_token) :].mean(dim=1)
+        pooled: Tensor = self.mean(states_btd[:, int(self.config.class_token) :])
+        return pooled
 
 
 class MapPooling(nn.Module):

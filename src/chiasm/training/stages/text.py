@@ -15,7 +15,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from chiasm.data.builders.parallel import Phrase
-from chiasm.models.bert.model import Bert, mean_pool
+from chiasm.models.bert.model import Bert
+from chiasm.nn.pooling import mean_pool
 from chiasm.training.loop import cosine_rate
 
 
