@@ -132,7 +132,8 @@ def test_attention_within_windows_is_recorded_and_changes_nothing(tmp_path: Path
         after = ours.encode_audio(mel)
     torch.testing.assert_close(after, before, atol=1e-6, rtol=0)
     shapes = [tuple(alpha.shape) for _, alpha in seen.weights]
-    assert shapes == [(2 * 16, 2, 16, 16), (2 * 16, 2, 16, 16), (2 * 4, 4, 16, 16)]
+    pooled = (2, 1, 1, 64)  # the mean over the grid: every place with the same weight
+    assert shapes == [(2 * 16, 2, 16, 16), (2 * 16, 2, 16, 16), (2 * 4, 4, 16, 16), pooled]
 
 
 def write(path: Path, samples: np.ndarray, rate: int) -> Path:
@@ -163,7 +164,7 @@ def test_files_and_texts_are_embedded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"audio_config": {"enable_fusion": True}}, "enable_fusion"),
+        ({"audio_config": {"enable_fusion": True}}, "fusion_model"),
         ({"audio_config": {"windows": 3}}, "windows"),
         ({"audio_config": {"window_size": 64}}, "windows within"),
         ({"audio_config": {"depths": [2]}}, "stages"),

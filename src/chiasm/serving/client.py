@@ -161,6 +161,7 @@ class EngineClient:
         self.close()
 
     def _embed(self, items: Sequence[PreparedItem], start: int, about: _About) -> EmbedResult:
+        about.departure.expect_presence()
         timeout = self._timeout if about.deadline is None else about.deadline - time.time()
         if timeout <= 0:
             raise DeadlineExceeded("the deadline has passed already", "期限已过")
