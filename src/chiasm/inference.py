@@ -163,8 +163,8 @@ class Model:
             value, target: single values as in :meth:`embed`, such as a picture and what is looked for in it.
             others: what the target is told apart from, such as the other labels.
             method: ``contribution``, ``relevance``, ``rollout``, ``attention`` or ``gradient``.
-            layer, head: of ``attention``; without them, the last layer in which the readers look, and the mean
-                over heads.
+            layer, head: of ``attention``; without them, the last layer in which the readers look, and the
+                mean over heads.
 
         Returns:
             Weights of the parts of both, and for each word what of the other side belongs to it.

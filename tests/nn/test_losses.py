@@ -56,6 +56,26 @@ def test_sigmoid_loss_asks_of_every_pair_whether_it_is_one() -> None:
     assert sigmoid_loss(left, right, scale, bias).item() == pytest.approx(total / 3, abs=1e-12)
 
 
+def test_rows_that_mean_the_same_are_no_negatives_of_each_other() -> None:
+    left, right = normal(4, 3), normal(4, 3, seed=1)
+    same = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
+    similarity = 5.0 * unit(left) @ unit(right).T
+    both, total = 0.0, 0.0
+    for i in range(4):
+        others = [j for j in range(4) if j == i or not same[i, j]]
+        both += surprise(similarity[i, others], others.index(i)) / 8
+        both += surprise(similarity[others, i], others.index(i)) / 8
+        for j in others:
+            total += math.log(1 + math.exp((-1 if i == j else 1) * (similarity[i, j] - 2.0))) / 4
+    assert info_nce(left, right, 5.0, same_bb=same).item() == pytest.approx(both, abs=1e-12)
+    assert sigmoid_loss(left, right, 5.0, -2.0, same_bb=same).item() == pytest.approx(total, abs=1e-12)
+    kept = torch.tensor([True, False, True, True])
+    for loss in (partial(info_nce, scale=5.0), partial(sigmoid_loss, scale=5.0, bias=-2.0)):
+        assert loss(left, right, mask_b=kept, same_bb=same).item() == pytest.approx(
+            loss(left[kept], right[kept]).item(), abs=1e-12
+        )
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_anchored_cross_entropy_compares_with_all_anchors(smoothing: float) -> None:
     vectors, anchors = normal(3, 4), torch.from_numpy(unit(normal(6, 4, seed=1)))

@@ -116,7 +116,8 @@ def test_windows_of_sound_know_their_seconds() -> None:
     tower = AudioTower(config).eval()
     with record(tower) as seen, torch.no_grad():
         tower(torch.zeros(1, config.frames, 8))
-    for (_, alpha), (stage, shifted) in zip(seen.weights[:-1], ((0, False), (0, True), (1, False)), strict=True):
+    blocks = ((0, False), (0, True), (1, False))
+    for (_, alpha), (stage, shifted) in zip(seen.weights[:-1], blocks, strict=True):
         places = tower.places(stage, 12.8, shifted=shifted)
         assert (len(places), len(places[0])) == (alpha.shape[0], alpha.shape[-1])
         numbers = sorted(place.number for window in places for place in window)

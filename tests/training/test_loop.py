@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiasm.errors import CheckpointError, InvalidInput
+from chiasm.training.best import best_of
 from chiasm.training.loop import LoopConfig, Outcome, cosine_rate, run_stage
 from chiasm.training.start import START, trained_state, weights_of
 
@@ -252,6 +253,32 @@ def test_a_share_of_the_first_weights_is_kept(tmp_path: Path) -> None:
     torch.testing.assert_close(half, 0.5 * (none + first["out.weight"]))
     run(LineStage(), tmp_path / "half", keep=0.5)  # done is done
     assert torch.equal(weights_of(tmp_path / "half")["out.weight"], half)
+
+
+def test_the_weights_with_the_best_score_are_kept_of_equal_ones_the_later(tmp_path: Path) -> None:
+    figures = iter([0.1, 0.7, 0.7, 0.3])
+    stage = LineStage()
+    seen: list[Tensor] = []
+
+    def evaluate() -> dict[str, float]:
+        seen.append(stage.module.out.weight.detach().clone())  # type: ignore[union-attr]
+        return {"right": next(figures)}
+
+    stage.evaluate = evaluate  # type: ignore[method-assign]
+    run(stage, tmp_path, evaluate_every=2, score=lambda told: told["right"])
+    best = best_of(tmp_path)
+    assert best is not None
+    assert (best.step, best.score) == (6, 0.7)
+    assert torch.equal(best.weights["out.weight"], seen[2])
+
+
+def test_whoever_asks_to_stop_gets_what_was_done_saved(whole: LineStage, tmp_path: Path) -> None:
+    stage = LineStage()
+    assert run(stage, tmp_path, stop=lambda: len(stage.rates) == 3) == Outcome(3, False)
+    resumed = LineStage()
+    assert run(resumed, tmp_path) == Outcome(8, True)
+    assert resumed.asked == [3, 4, 5, 6, 7]
+    assert same(resumed.module, whole.module)
 
 
 def test_nothing_is_kept_of_weights_that_were_not_there(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from chiasm.cli.doctor import doctor
 from chiasm.cli.embed import embed
 from chiasm.cli.evaluate import evaluate
 from chiasm.cli.export import export
+from chiasm.cli.finetune import finetune
 from chiasm.cli.index import index
 from chiasm.cli.jobs import jobs
 from chiasm.cli.keys import keys_app
@@ -45,6 +46,7 @@ app.command("export")(export)
 app.command("eval")(evaluate)
 app.command("bench")(bench)
 app.command("train")(train)
+app.command("finetune")(finetune)
 app.add_typer(data_app, name="data")
 app.command("jobs")(jobs)
 app.command("backup")(backup)

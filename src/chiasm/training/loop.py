@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.errors import CheckpointError, InvalidInput
+from chiasm.training.best import keep_best
 from chiasm.training.mean import RunningMean
 from chiasm.training.start import START, STATE, start_of, trained_state
 
@@ -62,7 +63,10 @@ class Stage(Protocol):
 class LoopConfig:
     """How often things happen, and when to stop.
 
-    ``keep``: the share of the weights it began with in what a stage ends with.
+    Attributes:
+        keep: the share of the weights it began with in what a stage ends with.
+        score: of an evaluation's figures; with it the weights that had the greatest are kept, see ``best``.
+        stop: asked after each step; once it is true, the state is saved and the stage stops.
     """
 
     seed: int = 0
@@ -71,11 +75,13 @@ class LoopConfig:
     save_seconds: float = 60.0
     seconds: float | None = None
     keep: float = 0.0
+    score: Callable[[dict[str, float]], float] | None = None
+    stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a stage ended: ``done`` is False when time ran out first."""
+    """How a stage ended: ``done`` is False when it was stopped first."""
 
     step: int
     done: bool
@@ -130,12 +136,15 @@ def run_stage(stage: Stage, folder: Path, config: LoopConfig, log: Log) -> Outco
                     }
                 )
             if step % config.evaluate_every == 0 or step == stage.steps:
-                report({"step": step, "evaluation": _evaluate(stage, mean)})
-            out_of_time = config.seconds is not None and now - began > config.seconds
-            if now - saved > config.save_seconds or step == stage.steps or out_of_time:
+                figures = _evaluate(stage, mean)
+                report({"step": step, "evaluation": figures})
+                if config.score is not None:
+                    keep_best(folder, mean.values, step, config.score(figures))
+            stopped = config.stop() or (config.seconds is not None and now - began > config.seconds)
+            if now - saved > config.save_seconds or step == stage.steps or stopped:
                 _save(stage, optimiser, mean, step, folder / STATE)
                 saved = time.monotonic()
-            if out_of_time:
+            if stopped:
                 break
     return Outcome(step, step >= stage.steps)
 

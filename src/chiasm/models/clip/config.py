@@ -48,5 +48,5 @@ class ClipConfig:
 
     @property
     def sigmoid(self) -> bool:
-        """Whether it learnt by asking of every pair whether it is one, as a SigLIP, or to tell pairs apart."""
+        """Whether it learnt as a SigLIP, by asking of every pair whether it is one."""
         return isinstance(self.text, TextConfig) and self.text.padded

@@ -12,17 +12,24 @@ _LARGEST = math.log(100.0)
 
 
 def info_nce(
-    left_bd: Tensor, right_bd: Tensor, scale: float | Tensor, mask_b: Tensor | None = None
+    left_bd: Tensor,
+    right_bd: Tensor,
+    scale: float | Tensor,
+    mask_b: Tensor | None = None,
+    same_bb: Tensor | None = None,
 ) -> Tensor:
     """Symmetric InfoNCE (van den Oord et al. 2018, eq. 4; both directions as in Radford et al. 2021, fig. 3).
 
     Row i of ``left`` belongs to row i of ``right``; all other rows of the batch are negatives. ``scale`` is
-    the inverse temperature. Rows are normalised here. Pairs where ``mask`` is False are left out.
+    the inverse temperature. Rows are normalised here. Pairs where ``mask`` is False are left out. Rows that
+    mean the same (``same`` is True, bool) are no negatives of each other.
     """
     left_bd, right_bd = present(mask_b, left_bd, right_bd)
     logits_bb = scale * F.normalize(left_bd, dim=-1) @ F.normalize(right_bd, dim=-1).T
     if not len(logits_bb):
         return logits_bb.sum()
+    if same_bb is not None:
+        logits_bb = logits_bb.masked_fill(_twins(same_bb, mask_b), float("-inf"))
     target_b = torch.arange(len(left_bd), device=left_bd.device)
     return (F.cross_entropy(logits_bb, target_b) + F.cross_entropy(logits_bb.T, target_b)) / 2
 
@@ -33,15 +40,28 @@ def sigmoid_loss(
     scale: float | Tensor,
     bias: float | Tensor,
     mask_b: Tensor | None = None,
+    *,
+    same_bb: Tensor | None = None,
 ) -> Tensor:
     """Pairwise sigmoid loss (Zhai et al. 2023, eq. 1): every pair is its own yes-or-no question.
 
-    Summed over the pairs, divided by the batch. Rows where ``mask`` is False are left out.
+    Summed over the pairs, divided by the batch. Rows where ``mask`` is False are left out. What two rows
+    that mean the same (``same`` is True, bool) have to do with each other is not asked.
     """
     left_bd, right_bd = present(mask_b, left_bd, right_bd)
     logits_bb = scale * F.normalize(left_bd, dim=-1) @ F.normalize(right_bd, dim=-1).T + bias
     sign_bb = 2 * torch.eye(len(left_bd), device=left_bd.device, dtype=logits_bb.dtype) - 1
-    return -F.logsigmoid(sign_bb * logits_bb).sum() / max(len(left_bd), 1)
+    each_bb = F.logsigmoid(sign_bb * logits_bb)
+    if same_bb is not None:
+        each_bb = each_bb.masked_fill(_twins(same_bb, mask_b), 0.0)
+    return -each_bb.sum() / max(len(left_bd), 1)
+
+
+def _twins(same_bb: Tensor, mask_b: Tensor | None) -> Tensor:
+    """Where ``same`` holds of two different rows, of those that are there."""
+    if mask_b is not None:
+        same_bb = same_bb[mask_b][:, mask_b]
+    return same_bb & ~torch.eye(len(same_bb), dtype=torch.bool, device=same_bb.device)
 
 
 class LearntInfoNce(nn.Module):
