@@ -3,9 +3,10 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -23,10 +24,10 @@ from chiasm.nn.packed import pack, packed_tensors
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor
 from chiasm.preprocess.explained import Explained, ask, understand
 from chiasm.preprocess.explanation import Explanation
-from chiasm.preprocess.prepared import expect_whole
+from chiasm.preprocess.prepared import Performance, expect_whole
 from chiasm.settings import Limits, Precision
 from chiasm.tasks import Embeds, classify, embed
-from chiasm.tasks.explain import explain_items
+from chiasm.tasks.perform import perform
 
 TEMPLATES_EN = ("{}", "this is {}", "an example of {}")
 TEMPLATES_ZH = ("{}", "这是{}", "{}的例子")
@@ -182,9 +183,8 @@ class Model:
         question = ask(
             self._preprocessor, *items[:2], others=items[2:], method=method, layer=layer, head=head
         )
-        with self._lock:
-            about, arrays = explain_items(self._module, question.items, question.options)
-        return understand(self._preprocessor, question, Explanation.from_message(about, arrays))
+        found = self.perform("explain", question.items, question.options)
+        return understand(self._preprocessor, question, Explanation.from_message(found.about, found.arrays))
 
     def embed_prepared(
         self, items: Sequence[PreparedItem], *, deadline: float | None = None
@@ -200,11 +200,36 @@ class Model:
         """
         if not items:
             return np.zeros((0, self._description.dimensions), np.float32)
+        with self._alone(deadline):
+            return embed(self._module, items)
+
+    def perform(
+        self,
+        task: str,
+        items: Sequence[PreparedItem],
+        options: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+    ) -> Performance:
+        """What a task makes of prepared items, see :func:`chiasm.tasks.perform.perform`; ``deadline`` as of
+        :meth:`embed_prepared`.
+
+        Raises:
+            InvalidInput: no such task, or one that the model cannot do.
+            DeadlineExceeded: others computed for so long that the deadline passed.
+        """
+        with self._alone(deadline):
+            began = time.perf_counter()
+            about, arrays = perform(self._module, task, items, options)
+        return Performance(about=about, arrays=arrays, inference_ms=1000 * (time.perf_counter() - began))
+
+    @contextmanager
+    def _alone(self, deadline: float | None) -> Iterator[None]:
         patience = -1.0 if deadline is None else max(0.0, deadline - time.time())
         if not self._lock.acquire(timeout=patience):
             raise DeadlineExceeded("the deadline passed before this was computed", "尚未计算，期限已过")
         try:
-            return embed(self._module, items)
+            yield
         finally:
             self._lock.release()
 

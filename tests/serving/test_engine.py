@@ -18,8 +18,9 @@ from chiasm.serving.batching import BatchingConfig
 from chiasm.serving.cache import ResultCache
 from chiasm.serving.client import EngineClient
 from chiasm.serving.engine import EngineServer, warm_up
-from chiasm.serving.lane import EmbedLane, Served
+from chiasm.serving.lane import EmbedLane
 from chiasm.serving.packing import EmbedRequest, bucket_of, from_payload, pack_items, unpack_items
+from chiasm.serving.served import Served
 from chiasm.settings import EngineSettings, Settings
 
 SETTINGS = Settings(

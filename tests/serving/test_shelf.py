@@ -15,7 +15,7 @@ from test_engine import eventually
 from chiasm.errors import CheckpointError, ChiasmError, NotFound, Overloaded
 from chiasm.serving.client import EngineClient
 from chiasm.serving.engine import EngineServer
-from chiasm.serving.lane import Served
+from chiasm.serving.served import Served
 from chiasm.serving.shelf import Shelf, Source
 from chiasm.settings import EngineSettings, NamedSource, Settings, SettingsError
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from chiasm.data.builders.sources import Sources
 from chiasm.errors import DataError, InvalidInput
 from chiasm.evaluation.drawings import drawings
+from chiasm.evaluation.explanations import explanations
 from chiasm.evaluation.material import Material, Split
 from chiasm.evaluation.mixed import mixed
 from chiasm.evaluation.photographs import photographs
@@ -29,6 +30,7 @@ SUITES: Mapping[str, Suite] = {
     "text": text,
     "mixed": mixed,
     "relevance": relevance,
+    "explanations": explanations,
 }
 
 

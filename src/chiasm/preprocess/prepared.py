@@ -83,6 +83,30 @@ class Embedder(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Performance:
+    """What a task made of items: data and arrays; milliseconds in the queue and on the device."""
+
+    about: Mapping[str, Any]
+    arrays: Sequence[NDArray[Any]]
+    queue_ms: float = 0.0
+    inference_ms: float = 0.0
+
+
+class Performer(Protocol):
+    """Whatever does what a model can do besides vectors: an :class:`Embedder` that has such models."""
+
+    def perform(
+        self,
+        task: str,
+        items: Sequence[PreparedItem],
+        options: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+    ) -> Performance:
+        """See :func:`chiasm.tasks.perform.perform`; ``deadline`` as of :meth:`Embedder.embed_prepared`."""
+
+
 def expect_whole(item: PreparedItem) -> None:
     """Refuse an item of which something was cut off.
 

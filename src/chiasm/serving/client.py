@@ -2,25 +2,30 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
 from chiasm.preprocess import ModelDescription, PreparedItem
+from chiasm.preprocess.prepared import Performance
 from chiasm.serving.departure import Departure
-from chiasm.serving.messages import info_to_error
+from chiasm.serving.messages import Payload, info_to_error
 from chiasm.serving.packing import (
     EmbedAnswer,
     EngineStatus,
     ModelStanding,
     ModelStandings,
+    PerformAnswer,
     from_payload,
     pack_items,
+    pack_task,
 )
 from chiasm.serving.rpc import RpcClient
+from chiasm.serving.wire import Array
 
 ITEMS_PER_CALL = 256  # more are sent in several calls, so that others get their turn
 
@@ -133,6 +138,31 @@ class EngineClient:
             cached=sum(result.cached for result in results),
         )
 
+    def perform(
+        self,
+        task: str,
+        items: Sequence[PreparedItem],
+        options: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+        revision: str | None = None,
+        caller: str = "",
+        departure: Departure | None = None,
+    ) -> Performance:
+        """What a task makes of items, see :func:`chiasm.tasks.perform.perform`.
+
+        The other arguments and the errors are those of :meth:`embed_timed`.
+        """
+        about = _About(
+            deadline=deadline, revision=revision, caller=caller, departure=departure or Departure()
+        )
+        message = pack_task(task, items, options, self._revision(about), self._model)
+        payload, arrays = self._ask("perform", message, about)
+        answer: PerformAnswer = from_payload(payload, PerformAnswer)
+        return Performance(
+            about=answer.about, arrays=arrays, queue_ms=answer.queue_ms, inference_ms=answer.inference_ms
+        )
+
     def status(self, *, timeout: float = 5.0) -> EngineStatus:
         """How the engine is doing.
 
@@ -161,19 +191,7 @@ class EngineClient:
         self.close()
 
     def _embed(self, items: Sequence[PreparedItem], start: int, about: _About) -> EmbedResult:
-        about.departure.expect_presence()
-        timeout = self._timeout if about.deadline is None else about.deadline - time.time()
-        if timeout <= 0:
-            raise DeadlineExceeded("the deadline has passed already", "期限已过")
-        payload, arrays = pack_items(items, about.revision or self.description.revision, self._model)
-        try:
-            call = self._rpc.start("embed", payload, arrays, timeout=timeout, caller=about.caller)
-            with about.departure.means(call.cancel):
-                payload, arrays = call.result()
-        except Overloaded as error:
-            if error.code == "model_changed":
-                self._known = None
-            raise
+        payload, arrays = self._ask("embed", pack_items(items, self._revision(about), self._model), about)
         answer: EmbedAnswer = from_payload(payload, EmbedAnswer)
         if answer.errors:
             index = min(answer.errors)
@@ -186,3 +204,22 @@ class EngineClient:
             inference_ms=answer.inference_ms,
             cached=answer.cached,
         )
+
+    def _revision(self, about: _About) -> str:
+        return about.revision or self.description.revision
+
+    def _ask(
+        self, method: str, message: tuple[Payload, Sequence[Array]], about: _About
+    ) -> tuple[Payload, list[Array]]:
+        about.departure.expect_presence()
+        timeout = self._timeout if about.deadline is None else about.deadline - time.time()
+        if timeout <= 0:
+            raise DeadlineExceeded("the deadline has passed already", "期限已过")
+        try:
+            call = self._rpc.start(method, *message, timeout=timeout, caller=about.caller)
+            with about.departure.means(call.cancel):
+                return call.result()
+        except Overloaded as error:
+            if error.code == "model_changed":
+                self._known = None
+            raise

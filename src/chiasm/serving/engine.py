@@ -22,7 +22,7 @@ from chiasm.observe.traces import tracing
 from chiasm.preprocess import Embedder, Preprocessor
 from chiasm.serving.batching import BatchingConfig
 from chiasm.serving.cache import ResultCache
-from chiasm.serving.lane import EmbedLane, Served
+from chiasm.serving.lane import EmbedLane
 from chiasm.serving.messages import Payload, error_to_info
 from chiasm.serving.observing import EngineObserver
 from chiasm.serving.packing import (
@@ -30,6 +30,7 @@ from chiasm.serving.packing import (
     EngineStatus,
     ModelStanding,
     ModelStandings,
+    PerformRequest,
     from_payload,
     to_payload,
     unpack_items,
@@ -37,6 +38,7 @@ from chiasm.serving.packing import (
 from chiasm.serving.registry import Live, Registry
 from chiasm.serving.resolve import resolve
 from chiasm.serving.rpc import IncomingCall, RpcServer
+from chiasm.serving.served import Served
 from chiasm.serving.shelf import Shelf, Source
 from chiasm.serving.wire import Array
 from chiasm.settings import NamedSource, Settings
@@ -49,7 +51,7 @@ WATCH_SECONDS = 1.0
 
 
 class EngineServer:
-    """Serves ``describe``, ``embed``, ``models`` and ``status``.
+    """Serves ``describe``, ``embed``, ``perform``, ``models`` and ``status``.
 
     Args:
         model: the first model; its ``embed_prepared`` is called from one thread only, as that of all.
@@ -90,7 +92,7 @@ class EngineServer:
         self._server = RpcServer(
             address,
             {"models": self._models, "status": self._status},
-            deferred={"describe": self._describe, "embed": self._embed},
+            deferred={"describe": self._describe, "embed": self._embed, "perform": self._perform},
             on_cancel=lambda call: self._lane.cancel(call.key),
             threads=2,
         )
@@ -149,9 +151,25 @@ class EngineServer:
     def _embed(self, call: IncomingCall) -> None:
         request: EmbedRequest = from_payload(call.payload, EmbedRequest)
         items = unpack_items(request, call.arrays)
+        keys = [item.key for item in request.items]
+        self._with_model(call, request, lambda found: self._lane.submit(call, found, items, keys))
+
+    def _perform(self, call: IncomingCall) -> None:
+        request: PerformRequest = from_payload(call.payload, PerformRequest)
+        items = unpack_items(request, call.arrays)
+        self._with_model(
+            call,
+            request,
+            lambda found: self._lane.perform(call, found, request.task, items, request.options),
+        )
+
+    def _with_model(
+        self, call: IncomingCall, request: EmbedRequest, submit: Callable[[Served], None]
+    ) -> None:
+        """Once the model is there, and if it is the one that the items were prepared for."""
         came_with = carried()
 
-        def submit(found: Served) -> None:
+        def use(found: Served) -> None:
             if request.revision != found.revision:
                 raise Overloaded(
                     f"expected input prepared for revision {found.revision}, got {request.revision}",
@@ -161,9 +179,9 @@ class EngineServer:
                 )
             if not call.cancelled:
                 with carrying(came_with):
-                    self._lane.submit(call, found, items, [item.key for item in request.items])
+                    submit(found)
 
-        self._shelf.use(request.model, submit, call.fail)
+        self._shelf.use(request.model, use, call.fail)
 
 
 def served(model: Embedder, telemetry: Telemetry) -> Served:

@@ -4,68 +4,25 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded, RateLimited
 from chiasm.observe.carried import Carried, carried, carrying
-from chiasm.preprocess import Embedder, PreparedItem
+from chiasm.preprocess import PreparedItem
 from chiasm.serving.batching import BatchingConfig, BatchQueue, Work
 from chiasm.serving.cache import ResultCache
-from chiasm.serving.messages import ErrorInfo, Payload, error_to_info
-from chiasm.serving.observing import Answered, LaneObserver
+from chiasm.serving.errand import Errand
+from chiasm.serving.messages import ErrorInfo, error_to_info
+from chiasm.serving.observing import Answered
 from chiasm.serving.packing import EmbedAnswer, bucket_of, to_payload
-from chiasm.serving.wire import Array
+from chiasm.serving.served import Answerable, Served
 
 logger = logging.getLogger(__name__)
-
-
-class Answerable(Protocol):
-    """What the lane needs of a call."""
-
-    @property
-    def key(self) -> Hashable:
-        """Names the call."""
-
-    @property
-    def caller(self) -> str:
-        """For whom; each gets a fair share."""
-
-    @property
-    def deadline(self) -> float | None:
-        """``time.monotonic()`` after which nobody waits."""
-
-    @property
-    def expired(self) -> bool:
-        """Whether nobody waits any more."""
-
-    def reply(self, payload: Payload, arrays: Sequence[Array] = ()) -> None:
-        """Answer."""
-
-    def fail(self, error: BaseException) -> None:
-        """Answer with an error."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Served:
-    """A model that is loaded, and who is told of its work."""
-
-    model: Embedder
-    observer: LaneObserver = field(default_factory=LaneObserver)
-
-    @property
-    def revision(self) -> str:
-        """Of the model."""
-        return self.model.description.revision
-
-    @property
-    def dimensions(self) -> int:
-        """Of its vectors."""
-        return self.model.description.dimensions
 
 
 @dataclass(kw_only=True, eq=False)
@@ -90,6 +47,14 @@ class _Piece:
     key: bytes
     item: PreparedItem
 
+    @property
+    def call(self) -> Answerable:
+        return self.job.call
+
+    @property
+    def served(self) -> Served:
+        return self.job.served
+
 
 class EmbedLane:
     """Queues, batches and computes, in one thread. Thread-safe.
@@ -98,7 +63,8 @@ class EmbedLane:
     (``max_wait``) only while calls come side by side: one that comes alone, after another that came alone, is
     computed at once.
 
-    Models are only ever called from the lane's thread; a batch is of one of them.
+    Models are only ever called from the lane's thread; a batch is of one of them. What is asked for besides
+    vectors (:meth:`perform`) is a batch by itself.
 
     Args:
         config: bounds of queue and batch.
@@ -113,7 +79,7 @@ class EmbedLane:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._queue: BatchQueue[_Piece] = BatchQueue(config)
+        self._queue: BatchQueue[_Piece | Errand] = BatchQueue(config)
         self._cache = cache
         self._clock = clock
         self._changed = threading.Condition()
@@ -133,7 +99,7 @@ class EmbedLane:
         try:
             while (works := self._next()) is not None:
                 begun = self._clock()
-                self._compute([work.payload for work in works])
+                self._work_on([work.payload for work in works])
                 with self._changed:
                     self._busy_since = self._computing = None
                     self._queue.observe(sum(work.cost for work in works), self._clock() - begun)
@@ -174,18 +140,36 @@ class EmbedLane:
         if not pieces:
             self._finish(job)
             return
-        works = [
-            Work(
-                group=call.key,
-                caller=call.caller,
-                bucket=_bucket_of(served, piece.item),
-                cost=piece.item.cost,
-                arrival=now,
-                deadline=call.deadline,
-                payload=piece,
-            )
-            for piece in pieces
-        ]
+        self._admit(
+            call,
+            [
+                _work(call, piece, _bucket_of(served, piece.item), piece.item.cost, arrival=now)
+                for piece in pieces
+            ],
+        )
+
+    def perform(
+        self,
+        call: Answerable,
+        served: Served,
+        task: str,
+        items: Sequence[PreparedItem],
+        options: Mapping[str, Any],
+    ) -> None:
+        """Take a call for something else than vectors; as :meth:`submit`, which has the errors."""
+        errand = Errand(
+            call=call,
+            served=served,
+            task=task,
+            items=items,
+            options=options,
+            arrival=self._clock(),
+            carried=carried(),
+        )
+        bucket = f"{task}:{call.key}"
+        self._admit(call, [_work(call, errand, bucket, errand.cost, arrival=errand.arrival)])
+
+    def _admit(self, call: Answerable, works: Sequence[Work[_Piece | Errand]]) -> None:
         with self._changed:
             if self._stopping:
                 raise Overloaded(
@@ -217,7 +201,7 @@ class EmbedLane:
     def occupied(self, served: Served) -> bool:
         """Whether work for this model waits or is being computed."""
         with self._changed:
-            return self._computing is served or self._queue.has(lambda piece: piece.job.served is served)
+            return self._computing is served or self._queue.has(lambda payload: payload.served is served)
 
     def state(self) -> dict[str, Any]:
         """Queue length and cost, seconds that the present batch has been running, counts."""
@@ -243,14 +227,14 @@ class EmbedLane:
         job.left -= 1
         return True
 
-    def _next(self) -> tuple[Work[_Piece], ...] | None:
+    def _next(self) -> tuple[Work[_Piece | Errand], ...] | None:
         while True:
             with self._changed:
                 now = self._clock()
                 batch = self._queue.take(now, hurry=self._stopping or not self._company)
                 if batch.works:
                     self._busy_since = now
-                    self._computing = batch.works[0].payload.job.served
+                    self._computing = batch.works[0].payload.served
                     self._company = len({work.group for work in batch.works}) > 1
                 elif not batch.expired:
                     if self._stopping:
@@ -258,12 +242,33 @@ class EmbedLane:
                     self._changed.wait(self._queue.wait(now))
                     continue
                 self._counts["expired"] += len(batch.expired)
-            for call in {work.group: work.payload.job.call for work in batch.expired}.values():
+            for call in {work.group: work.payload.call for work in batch.expired}.values():
                 call.fail(
                     DeadlineExceeded("the deadline passed while this waited in the queue", "排队期间期限已过")
                 )
             if batch.works:
                 return batch.works
+
+    def _work_on(self, payloads: Sequence[_Piece | Errand]) -> None:
+        """One errand, or pieces that share a batch."""
+        for errand in payloads:
+            if isinstance(errand, Errand):
+                self._run(errand)
+        pieces = [payload for payload in payloads if isinstance(payload, _Piece)]
+        if pieces:
+            self._compute(pieces)
+
+    def _run(self, errand: Errand) -> None:
+        self._counts["calls"] += 1
+        self._counts["items"] += len(errand.items)
+        with carrying(errand.carried):
+            try:
+                errand.run(self._clock)
+            except Exception as error:
+                if not isinstance(error, ChiasmError):
+                    logger.exception("%s failed", errand.task)
+                self._counts["failed"] += 1
+                errand.call.fail(error)
 
     def _compute(self, pieces: list[_Piece]) -> None:
         begun = self._clock()
@@ -339,6 +344,20 @@ class EmbedLane:
                 computed=job.inference,
             )
         )
+
+
+def _work(
+    call: Answerable, payload: _Piece | Errand, bucket: str, cost: float, *, arrival: float
+) -> Work[_Piece | Errand]:
+    return Work(
+        group=call.key,
+        caller=call.caller,
+        bucket=bucket,
+        cost=cost,
+        arrival=arrival,
+        deadline=call.deadline,
+        payload=payload,
+    )
 
 
 def _bucket_of(served: Served, item: PreparedItem) -> str:

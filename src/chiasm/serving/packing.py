@@ -1,6 +1,6 @@
-"""Prepared items and vectors as payloads: what an ``embed`` call carries, both ways."""
+"""Prepared items, vectors and answers as payloads: what ``embed`` and ``perform`` calls carry, both ways."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -48,6 +48,21 @@ class EmbedAnswer(msgspec.Struct, frozen=True):
     queue_ms: float
     inference_ms: float
     cached: int
+
+
+class PerformRequest(EmbedRequest, frozen=True, kw_only=True):
+    """A task on all items together; ``options`` are the task's own."""
+
+    task: str
+    options: dict[str, Any]
+
+
+class PerformAnswer(msgspec.Struct, frozen=True):
+    """What the task says, and with it arrays. Times in milliseconds."""
+
+    about: dict[str, Any]
+    queue_ms: float
+    inference_ms: float
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
@@ -104,6 +119,24 @@ def from_payload(payload: Payload, kind: type[Any]) -> Any:
 
 def pack_items(items: Sequence[PreparedItem], revision: str, model: str = "") -> tuple[Payload, list[Array]]:
     """Payload and arrays of an ``embed`` call."""
+    headers, arrays = _headers(items)
+    return to_payload(EmbedRequest(revision, headers, model)), arrays
+
+
+def pack_task(
+    task: str,
+    items: Sequence[PreparedItem],
+    options: Mapping[str, Any],
+    revision: str,
+    model: str = "",
+) -> tuple[Payload, list[Array]]:
+    """Payload and arrays of a ``perform`` call."""
+    headers, arrays = _headers(items)
+    request = PerformRequest(revision, headers, model, task=task, options=dict(options))
+    return to_payload(request), arrays
+
+
+def _headers(items: Sequence[PreparedItem]) -> tuple[tuple[ItemHeader, ...], list[Array]]:
     headers: list[ItemHeader] = []
     arrays: list[Array] = []
     for item in items:
@@ -112,7 +145,7 @@ def pack_items(items: Sequence[PreparedItem], revision: str, model: str = "") ->
             parts.append(PartHeader(part.modality, tuple(part.arrays), part.truncated, part.cost))
             arrays += part.arrays.values()
         headers.append(ItemHeader(item.key(), tuple(parts)))
-    return to_payload(EmbedRequest(revision, tuple(headers), model)), arrays
+    return tuple(headers), arrays
 
 
 def unpack_items(request: EmbedRequest, arrays: Sequence[Array]) -> list[PreparedItem]:

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from chiasm.errors import CheckpointError, ChiasmError, NotFound, Overloaded
 from chiasm.preprocess import Embedder
-from chiasm.serving.lane import Served
+from chiasm.serving.served import Served
 
 logger = logging.getLogger(__name__)
 
