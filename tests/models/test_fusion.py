@@ -1,11 +1,11 @@
-"""Fusion of any encoders: shapes, padding, what is missing, and questions that no modality answers alone."""
+"""Fusion of any encoders: shapes, padding, and what is missing."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from cross_modal import TEXT, VISION, Batch, accuracy, head, learn
+from cross_modal import TEXT, VISION
 from torch import Tensor, nn
 
 from chiasm.models.bert.model import Bert
@@ -254,28 +254,6 @@ def test_pooling_counts_what_is_real() -> None:
     mean, first = pool(x, mask, first=False), pool(x, mask, first=True)
     torch.testing.assert_close(mean, torch.stack([x[0].mean(0), x[1, :2].mean(0), torch.zeros_like(x[2, 0])]))
     torch.testing.assert_close(first, torch.stack([x[0, 0], x[1, 0], torch.zeros_like(x[2, 0])]))
-
-
-@pytest.mark.parametrize(("kind", "missing"), LEFT)
-def test_it_answers_what_no_modality_knows(kind: str, missing: str) -> None:
-    model = FusionModel(
-        FusionConfig(sides=SIDES[:2], missing=missing, **SMALL, **KINDS[kind])  # type: ignore[arg-type]
-    )
-    torch.manual_seed(0)
-    answer = head(32)
-
-    def given(batch: Batch) -> dict[str, Given]:
-        return {"picture": Given(batch[0]), "text": Given(batch[1], batch[2])}
-
-    def both(batch: Batch) -> Tensor:
-        return answer(model(given(batch)).vector_bd)
-
-    def only(name: str, batch: Batch) -> Tensor:
-        return answer(model({name: given(batch)[name]}).vector_bd)
-
-    assert learn(both, [*model.parameters(), *answer.parameters()], rate=1e-3) > 0.95
-    for name in ("picture", "text"):  # degrades to guessing, as it must
-        assert 0.4 < accuracy(lambda batch, name=name: only(name, batch)) < 0.6
 
 
 def test_layers_are_chosen_evenly_or_by_name() -> None:
