@@ -2,9 +2,10 @@
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -22,6 +23,9 @@ from chiasm.preprocess import (
     Preprocessor,
     TextPreprocess,
 )
+from chiasm.preprocess.explanation import Explanation, Side
+from chiasm.preprocess.places import Place
+from chiasm.preprocess.prepared import Performance
 from chiasm.settings import LibrarySettings, Limits, ServerSettings, Settings
 
 COLOURS = ("red", "green", "blue")
@@ -82,6 +86,40 @@ class ColourModel:
         for part in item.parts:
             vector[:3] += _colour(part)
         return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+class ExplainingModel(ColourModel):
+    """Says that all of a thing mattered alike."""
+
+    def perform(
+        self,
+        task: str,
+        items: Sequence[PreparedItem],
+        options: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+    ) -> Performance:
+        assert task == "explain"
+        sides = [_looked_at(item.parts[0]) for item in items[:2]]
+        links = np.ones((len(items) - 2, len(sides[0].places)), np.float32)
+        about, arrays = Explanation(
+            method=options["method"],
+            score=0.5,
+            input=sides[0],
+            target=sides[1],
+            links=links,
+            layers=1,
+            heads=1,
+        ).to_message()
+        return Performance(about=about, arrays=arrays)
+
+
+def _looked_at(part: PreparedPart) -> Side:
+    places = [Place("patch", 0, (0.0, 0.0, 1.0, 1.0))]
+    if "token_ids" in part.arrays:
+        places = [Place("token", n) for n in range(len(part.arrays["token_ids"]))]
+    weights = np.full(len(places), 1 / len(places), np.float32)
+    return Side(modality=part.modality, places=places, weights=weights)
 
 
 def _colour(part: PreparedPart) -> np.ndarray:

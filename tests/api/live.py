@@ -16,7 +16,7 @@ from email.message import Message
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from api_fakes import ColourModel, settings_for
+from api_fakes import ColourModel, ExplainingModel, settings_for
 
 from chiasm.errors import NotFound
 from chiasm.jobs import JobRecord
@@ -85,7 +85,7 @@ class LiveServer:
 def live_server(data_dir: Path) -> Iterator[LiveServer]:
     """The server, up and ready."""
     settings = settings_for(data_dir)
-    model = ColourModel()
+    model = ExplainingModel()
     with ExitStack() as stack:
         folder = make_private_folder()
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

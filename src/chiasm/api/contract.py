@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from chiasm.api.forms import FILE_FIELDS, FUSE
 from chiasm.api.parts import FORM_TEXTS
-from chiasm.api.schemas import batches, files, items, models, stores, tasks
+from chiasm.api.schemas import batches, explain, files, items, models, stores, tasks
 from chiasm.api.schemas.base import Cursor
 from chiasm.api.schemas.content import SCHEMAS
 
@@ -35,7 +35,7 @@ class Operation:
         parts: fields of its form that take content, texts and files alike; none: it takes no form.
         optional: whether the body may be left out.
         lines: whether many bodies may come as NDJSON.
-        answer: what it answers with, if not JSON.
+        answer: what it answers with, if not JSON. also: what it gives if asked for it by ``Accept``.
         status: of its success.
     """
 
@@ -46,6 +46,7 @@ class Operation:
     optional: bool = False
     lines: bool = False
     answer: str = JSON
+    also: Sequence[str] = ()
     status: int = 200
 
 
@@ -69,6 +70,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         tag="Model", body=tasks.SimilarityBody, parts=("queries", "documents")
     ),
     ("POST", "/v1/rerank"): Operation(tag="Model", body=tasks.RerankBody, parts=("query", "documents")),
+    ("POST", "/v1/explain"): Operation(
+        tag="Model", body=explain.ExplainBody, parts=("input", "target"), also=("image/png",)
+    ),
     ("GET", "/v1/files"): Operation(tag="Files", query=files.FilesCursor),
     ("POST", "/v1/files"): Operation(tag="Files", body=files.UploadForm, parts=("file",)),
     ("GET", "/v1/files/<file_id>"): Operation(tag="Files"),
@@ -175,7 +179,10 @@ def _operation(operation: Operation, schemas: Mapping[str, Any], arguments: Sequ
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in arguments
         ],
         "responses": {
-            str(operation.status): {"description": "done", "content": {operation.answer: {"schema": {}}}},
+            str(operation.status): {
+                "description": "done",
+                "content": {kind: {"schema": {}} for kind in (operation.answer, *operation.also)},
+            },
             "default": {
                 "description": "an error",
                 "content": {JSON: {"schema": {"$ref": REFERENCE.format(model="Error")}}},

@@ -1,15 +1,18 @@
 """From what a request names to what a model takes: fetch, decode, prepare; bounded in number and time."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from flask import g, request
 
 from chiasm.api.context import ApiContext, context, state
 from chiasm.api.gateway import COMPLETE, DEPARTURE
 from chiasm.api.parts import ItemSpec, PartSpec
+from chiasm.api.pool import DecodePool
 from chiasm.api.uploads import path_of as uploaded_path
 from chiasm.errors import ChiasmError, DeadlineExceeded, Overloaded
 from chiasm.media import decode, fetch, from_base64
@@ -18,6 +21,8 @@ from chiasm.observe.carried import in_other_threads
 from chiasm.preprocess import PreparedItem
 from chiasm.preprocess.late import Prepares
 from chiasm.serving.departure import Departure
+
+T = TypeVar("T")
 
 
 def deadline() -> float:
@@ -61,19 +66,36 @@ def prepare(specs: list[ItemSpec], preprocessor: Prepares) -> list[PreparedItem]
     """
     ready, presence = context(), departure()
     presence.expect_presence()
-    kinds = {part.kind for spec in specs for part in spec.parts}
-    if kinds <= {"text"}:
+    if _all_text(specs):
         return [
             _prepare(ready, spec, preprocessor) for spec in specs
         ]  # no I/O and no decoding: threads would only cost
-    pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
     with ready.telemetry.tracer.span("prepare"):
 
         def prepare_one(spec: ItemSpec) -> PreparedItem:
             presence.expect_presence()
             return _prepare(ready, spec, preprocessor)
 
-        return pool.map(in_other_threads(prepare_one), specs, seconds=seconds_left())
+        return _pool(specs).map(in_other_threads(prepare_one), specs, seconds=seconds_left())
+
+
+def decoded(specs: list[ItemSpec]) -> list[Item]:
+    """What they are, fetched and decoded, in their order; raises as :func:`prepare`."""
+    ready, presence = context(), departure()
+    presence.expect_presence()
+
+    def decode_one(spec: ItemSpec) -> Item:
+        presence.expect_presence()
+        return Item(tuple(load_part(ready, part) for part in spec.parts))
+
+    if _all_text(specs):
+        return [decode_one(spec) for spec in specs]
+    return _pool(specs).map(in_other_threads(decode_one), specs, seconds=seconds_left())
+
+
+def aside(run: Callable[[], T]) -> T:
+    """Compute what is not quick in a thread that is there for it, within the request's deadline."""
+    return state().decoding.map(in_other_threads(lambda work: work()), [run], seconds=seconds_left())[0]
 
 
 def hold(specs: list[ItemSpec]) -> list[ItemSpec]:
@@ -83,8 +105,7 @@ def hold(specs: list[ItemSpec]) -> list[ItemSpec]:
         ChiasmError: the first that cannot be had, named.
     """
     ready = context()
-    pool = state().fetching if any(map(_is_remote, specs)) else state().decoding
-    return pool.map(in_other_threads(partial(_held, ready)), specs, seconds=seconds_left())
+    return _pool(specs).map(in_other_threads(partial(_held, ready)), specs, seconds=seconds_left())
 
 
 def load_part(ready: ApiContext, spec: PartSpec) -> Part:
@@ -134,6 +155,14 @@ def _prepare(ready: ApiContext, spec: ItemSpec, preprocessor: Prepares) -> Prepa
         raise  # about the engine, not about the input
     except ChiasmError as error:
         raise error.at(spec.param) from None
+
+
+def _all_text(specs: Sequence[ItemSpec]) -> bool:
+    return {part.kind for spec in specs for part in spec.parts} <= {"text"}
+
+
+def _pool(specs: Sequence[ItemSpec]) -> DecodePool:
+    return state().fetching if any(map(_is_remote, specs)) else state().decoding
 
 
 def _is_remote(spec: ItemSpec) -> bool:

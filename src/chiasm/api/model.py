@@ -2,9 +2,9 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from flask import Flask, Response, g
@@ -17,9 +17,9 @@ from chiasm.api.inputs import deadline, departure, prepare, seconds_left
 from chiasm.api.parts import ItemSpec
 from chiasm.api.ports import ModelApi
 from chiasm.errors import ChiasmError, InvalidInput, NotFound
-from chiasm.preprocess import Embedder, ModelDescription, PreparedItem
-from chiasm.preprocess.late import Prepares
-from chiasm.preprocess.prepared import expect_whole
+from chiasm.preprocess import Embedder, ModelDescription, PreparedItem, Preprocessor
+from chiasm.preprocess.late import LatePreprocessor, Prepares
+from chiasm.preprocess.prepared import Performance, Performer, expect_whole
 from chiasm.serving.departure import Departure
 
 _ENGINE_PARAM = re.compile(r"input\[(\d+)\](.*)", re.DOTALL)
@@ -122,12 +122,47 @@ def embed(specs: list[ItemSpec], model: str | None, *, whole: bool = False) -> E
     seconds_left()
     try:
         with spending(amounts_of(items, using.embedder.description)):
-            return Embedded(items=items, vectors=_timed(items, using.embedder))
+            return Embedded(items=items, vectors=_vectors(items, using.embedder))
     except ChiasmError as error:
         match = _ENGINE_PARAM.fullmatch(error.param or "")
         if match and int(match[1]) < len(specs):
             error.param = specs[int(match[1])].param + match[2]
         raise
+
+
+def preprocessor_of(using: ModelApi) -> Preprocessor:
+    """All that prepares for a model and knows its places; raises Overloaded."""
+    prepares = using.preprocessor
+    return prepares.now() if isinstance(prepares, LatePreprocessor) else cast(Preprocessor, prepares)
+
+
+def perform(
+    task: str, items: Sequence[PreparedItem], options: Mapping[str, Any], embedder: Embedder
+) -> Performance:
+    """Have a model do a task, within the request's deadline and budget.
+
+    Raises:
+        InvalidInput: the model cannot.
+        ChiasmError: the engine cannot answer.
+    """
+    if not isinstance(embedder, Performer):
+        raise InvalidInput(
+            f"expected a model that can {task}, got {embedder.description.name}",
+            f"模型 {embedder.description.name} 不支持 {task}",
+            code="unsupported_task",
+            param="model",
+        )
+    seconds_left()
+    others: dict[str, Any] = {}
+    if isinstance(embedder, TimedEmbedder):
+        others = {"caller": caller(), "departure": departure()}
+    with (
+        spending(amounts_of(items, embedder.description)),
+        context().telemetry.tracer.span("engine", "client"),
+    ):
+        found = embedder.perform(task, items, options, deadline=deadline(), **others)
+    _took(found.queue_ms, found.inference_ms)
+    return found
 
 
 def register_timings(app: Flask) -> None:
@@ -171,7 +206,7 @@ def truncation(item: PreparedItem) -> dict[str, int]:
     return cut
 
 
-def _timed(items: Sequence[PreparedItem], embedder: Embedder) -> NDArray[np.float32]:
+def _vectors(items: Sequence[PreparedItem], embedder: Embedder) -> NDArray[np.float32]:
     if isinstance(embedder, TimedEmbedder):
         with context().telemetry.tracer.span("engine", "client"):
             result = embedder.embed_timed(items, deadline=deadline(), caller=caller(), departure=departure())
@@ -180,9 +215,13 @@ def _timed(items: Sequence[PreparedItem], embedder: Embedder) -> NDArray[np.floa
         began = time.perf_counter()
         vectors = embedder.embed_prepared(items, deadline=deadline())
         queued, computed = 0.0, 1000 * (time.perf_counter() - began)
+    _took(queued, computed)
+    return vectors
+
+
+def _took(queued: float, computed: float) -> None:
     before = g.get("timings") or {}
     g.timings = {
         "X-Queue-Time": before.get("X-Queue-Time", 0.0) + queued,
         "X-Inference-Time": before.get("X-Inference-Time", 0.0) + computed,
     }
-    return vectors

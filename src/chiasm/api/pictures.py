@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from chiasm.errors import InvalidInput
-from chiasm.media import decode, docx_picture, page_picture, probe, segments, thumbnail
+from chiasm.media import decode, docx_picture, page_picture, probe, segment_at, thumbnail
 from chiasm.media.types import DOCX, PDF
-from chiasm.modality import Modality, Part, Video
+from chiasm.modality import Modality, Video
 from chiasm.settings import Limits
 
 SECONDS = 6.0  # of sound or video around the moment
@@ -45,7 +45,7 @@ def picture_at(path: Path, limits: Limits, side: int, at: float | None, page: in
         return thumbnail(decode(path, limits, seconds=SECONDS, frames=1), side)
     if info.type.modality is Modality.VIDEO:
         return thumbnail(_frame(path, limits, at, info.seconds), side)
-    return thumbnail(_stretch(path, limits, at), side)
+    return thumbnail(segment_at(path, limits, SECONDS, at).part, side)
 
 
 def _frame(path: Path, limits: Limits, at: float, length: float | None) -> Video:
@@ -56,13 +56,3 @@ def _frame(path: Path, limits: Limits, at: float, length: float | None) -> Video
     clip = decode(path, limits, expect=Modality.VIDEO, seconds=upto, frames=FRAMES)
     assert isinstance(clip, Video)
     return Video(clip.frames[-1:], 1.0)
-
-
-def _stretch(path: Path, limits: Limits, at: float) -> Part:
-    """The sound around ``at``, or the last of it."""
-    found: Part | None = None
-    for segment in segments(path, limits, SECONDS):
-        found = segment.part
-        if segment.end > at:
-            break
-    return found or decode(path, limits, seconds=SECONDS)

@@ -27,6 +27,7 @@ NEEDS: Mapping[str, Need] = {
     "classify.classify": "read",
     "similarity.similarity": "read",
     "rerank.rerank": "read",
+    "explain.explain": "read",
     "files.upload_file": "write",
     "files.list_files": "read",
     "files.get_file": "read",

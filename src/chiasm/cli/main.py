@@ -14,6 +14,7 @@ from chiasm.cli.data import data_app
 from chiasm.cli.doctor import doctor
 from chiasm.cli.embed import embed
 from chiasm.cli.evaluate import evaluate
+from chiasm.cli.explain import explain
 from chiasm.cli.export import export
 from chiasm.cli.finetune import finetune
 from chiasm.cli.index import index
@@ -40,6 +41,7 @@ app.command("index")(index)
 app.command("watch")(watch)
 app.command("search")(search)
 app.command("embed")(embed)
+app.command("explain")(explain)
 app.command("models")(models)
 app.command("pull")(pull)
 app.command("export")(export)

@@ -10,7 +10,7 @@ from chiasm.media.image import decode_image
 from chiasm.media.ocr import TextReader, blocks, can_read
 from chiasm.media.part import item_of_value, part_of
 from chiasm.media.pdf import DocumentPage, pdf_pages
-from chiasm.media.segments import Segment, segments
+from chiasm.media.segments import Segment, segment_at, segments
 from chiasm.media.thumbnail import thumbnail
 from chiasm.media.types import MediaType, sniff
 
@@ -38,6 +38,7 @@ __all__ = [
     "picture_fingerprint",
     "probe",
     "read_docx",
+    "segment_at",
     "segments",
     "sniff",
     "text_fingerprint",

@@ -64,6 +64,22 @@ def segments(path: Path, limits: Limits, seconds: float, *, most_frames: int = F
             deadline.restart()
 
 
+def segment_at(path: Path, limits: Limits, seconds: float, at: float) -> Segment:
+    """The stretch of :func:`segments` that ``at`` (seconds from the start) lies in, or the last one.
+
+    Raises:
+        UnsupportedMedia: nothing in it that can be decoded; and as of :func:`segments`.
+    """
+    found: Segment | None = None
+    for segment in segments(path, limits, seconds):
+        found = segment
+        if segment.end > at:
+            break
+    if found is None:
+        raise nothing_in(sniff(head_of(path, limits)))
+    return found
+
+
 def _of_sound(recording: Recording, limits: Limits, deadline: Deadline, seconds: float) -> Iterator[Segment]:
     reader = SoundReader()
     waiting: list[NDArray[np.float32]] = []

@@ -5,6 +5,7 @@ Between the two lies a call to the model, in this process or in another.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from chiasm.errors import ChiasmError, InvalidInput
 from chiasm.modality import Image, Item, Modality, Part, Text, Video
 from chiasm.preprocess.explanation import Explanation, Side, shares
+from chiasm.preprocess.overlay import SIDE, overlay
 from chiasm.preprocess.places import Box, Span
 from chiasm.preprocess.prepared import PreparedItem, PreparedPart
 from chiasm.preprocess.preprocessor import Preprocessor
@@ -55,6 +57,7 @@ class Explained:
         input, target: spots of both sides, in reading order.
         links: of the words of the side that is a text (the target's, if both are).
         linked: ``input`` or ``target``: whose spots the links weigh.
+        parts: what was given: input and target.
     """
 
     method: str
@@ -65,6 +68,23 @@ class Explained:
     target: Sequence[Spot]
     links: Sequence[Link]
     linked: str
+    parts: tuple[Part, Part]
+
+    def picture(self, *, side: int = SIDE) -> bytes:
+        """PNG of the input with the weights over it, or of the target where the input is a text; see
+        :func:`chiasm.preprocess.overlay.overlay`.
+
+        Raises:
+            InvalidInput: both are texts.
+        """
+        given, target = self.parts
+        if isinstance(given, Text) and not isinstance(target, Text):
+            return overlay(target, self.target, side=side)
+        return overlay(given, self.input, side=side)
+
+    def save(self, path: str | Path) -> None:
+        """Write :meth:`picture` to a file."""
+        Path(path).write_bytes(self.picture())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,6 +171,7 @@ def understand(preprocessor: Preprocessor, question: Question, found: Explanatio
             for word, weight, row in zip(question.words, weights, found.links, strict=False)
         ],
         linked="target" if question.turned else "input",
+        parts=(question.input, question.target),
     )
 
 

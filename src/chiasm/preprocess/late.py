@@ -8,6 +8,7 @@ from typing import Protocol
 from chiasm.modality import Item
 from chiasm.preprocess.description import ModelDescription
 from chiasm.preprocess.prepared import Embedder, PreparedItem
+from chiasm.preprocess.preprocessor import Preprocessor
 
 
 class Prepares(Protocol):
@@ -41,10 +42,10 @@ class LatePreprocessor:
         make: the preprocessor of a model.
     """
 
-    def __init__(self, model: Described, make: Callable[[ModelDescription], Prepares]) -> None:
+    def __init__(self, model: Described, make: Callable[[ModelDescription], Preprocessor]) -> None:
         self._model = model
         self._make = make
-        self._made: tuple[ModelDescription, Prepares] | None = None
+        self._made: tuple[ModelDescription, Preprocessor] | None = None
         self._lock = Lock()
 
     def prepare(self, item: Item) -> PreparedItem:
@@ -54,9 +55,16 @@ class LatePreprocessor:
             InvalidInput: a modality that the model does not take.
             Overloaded: the model is not there.
         """
+        return self.now().prepare(item)
+
+    def now(self) -> Preprocessor:
+        """The present model's.
+
+        Raises:
+            Overloaded: the model is not there.
+        """
         description = self._model.description
         with self._lock:
             if self._made is None or self._made[0] is not description:
                 self._made = (description, self._make(description))
-            preprocessor = self._made[1]
-        return preprocessor.prepare(item)
+            return self._made[1]

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,7 @@ class Performance:
     inference_ms: float = 0.0
 
 
+@runtime_checkable
 class Performer(Protocol):
     """Whatever does what a model can do besides vectors: an :class:`Embedder` that has such models."""
 

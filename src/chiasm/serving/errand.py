@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from chiasm.errors import InvalidInput
 from chiasm.observe.carried import Carried
-from chiasm.preprocess.prepared import Performance, Performer, PreparedItem
+from chiasm.preprocess.prepared import Performer, PreparedItem
 from chiasm.serving.observing import Answered
 from chiasm.serving.packing import PerformAnswer, to_payload
 from chiasm.serving.served import Answerable, Served
@@ -40,14 +40,14 @@ class Errand:
         """
         begun = clock()
         model = self.served.model
-        if not hasattr(model, "perform"):
+        if not isinstance(model, Performer):
             raise InvalidInput(
                 f"expected a model that can do more than vectors, got {model.description.name}",
                 f"模型 {model.description.name} 只能给出向量",
                 code="unsupported_task",
                 param="model",
             )
-        found: Performance = cast(Performer, model).perform(self.task, self.items, self.options)
+        found = model.perform(self.task, self.items, self.options)
         seconds, waited = clock() - begun, max(0.0, begun - self.arrival)
         self.served.observer.computed(self.items, seconds)
         answer = PerformAnswer(dict(found.about), 1000 * waited, 1000 * seconds)
