@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 from chiasm import checkpoints
 from chiasm.errors import ChiasmError, DeadlineExceeded, InvalidInput, SettingsError
 from chiasm.media.part import item_of_value
+from chiasm.modality import Part
 from chiasm.models.mini.model import ChiasmMini
 from chiasm.models.mini.optimise import optimise_for_inference
 from chiasm.models.mini.recogniser import recogniser_of
@@ -24,7 +25,9 @@ from chiasm.nn.packed import pack, packed_tensors
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor
 from chiasm.preprocess.explained import Explained, ask, understand
 from chiasm.preprocess.explanation import Explanation
+from chiasm.preprocess.places import Box, Span
 from chiasm.preprocess.prepared import Performance, expect_whole
+from chiasm.preprocess.windows import apart, windows_of
 from chiasm.settings import Limits, Precision
 from chiasm.tasks import Embeds, classify, embed
 from chiasm.tasks.perform import perform
@@ -34,6 +37,15 @@ TEMPLATES_ZH = ("{}", "这是{}", "{}的例子")
 """What a label is put into; the label itself is always the first."""
 _PLACE = "{}"
 _CHUNK = 64  # items that are decoded before they are computed: pictures as decoded are large
+
+
+class Located(NamedTuple):
+    """The cosine of what is there, and where: ``box`` (left, top, right, bottom) as shares of a picture, or
+    ``span`` in seconds."""
+
+    score: float
+    box: Box | None = None
+    span: Span | None = None
 
 
 class Model:
@@ -186,6 +198,28 @@ class Model:
         found = self.perform("explain", question.items, question.options)
         return understand(self._preprocessor, question, Explanation.from_message(found.about, found.arrays))
 
+    def locate(self, value: object, query: object, *, most: int = 5) -> list[Located]:
+        """Where in a picture, or when in a sound or clip, something is.
+
+        Args:
+            value: the picture, sound or clip. query: what is looked for, as in :meth:`embed`. most: results.
+
+        Returns:
+            Best first; they hardly overlap. Something is always found: the scores say how near it is.
+
+        Raises:
+            InvalidInput: a text, or several parts, to look in.
+        """
+        part = self._single(value, "input")
+        windows = windows_of(part)
+        wanted = self._prepare(query, "query")
+        items = [PreparedItem((self._preprocessor.prepare_part(window.part),)) for window in windows]
+        vectors = self.embed_prepared([wanted, *items])
+        scores = vectors[1:] @ vectors[0]
+        return [
+            Located(float(scores[n]), windows[n].box, windows[n].span) for n in apart(windows, scores, most)
+        ]
+
     def embed_prepared(
         self, items: Sequence[PreparedItem], *, deadline: float | None = None
     ) -> NDArray[np.float32]:
@@ -246,6 +280,17 @@ class Model:
             return item
         except ChiasmError as error:
             raise error.at(name) from None
+
+    def _single(self, value: object, name: str) -> Part:
+        try:
+            parts = item_of_value(value, self._limits).parts
+        except ChiasmError as error:
+            raise error.at(name) from None
+        if len(parts) != 1:
+            raise InvalidInput(
+                f"expected one part, got {len(parts)}", f"应为单个部分，实际为 {len(parts)} 个", param=name
+            )
+        return parts[0]
 
     def _embed_named(self, values: Sequence[object], names: Sequence[str]) -> NDArray[np.float32]:
         return self.embed_prepared([self._prepare(v, name) for v, name in zip(values, names, strict=True)])

@@ -20,6 +20,7 @@ JSON_ROUTES = [
     ("POST", "/v1/similarity"),
     ("POST", "/v1/rerank"),
     ("POST", "/v1/explain"),
+    ("POST", "/v1/locate"),
     ("POST", "/v1/batches"),
     ("POST", "/v1/vector_stores"),
     ("POST", "/v1/vector_stores/{store}"),

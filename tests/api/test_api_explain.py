@@ -4,6 +4,7 @@ import base64
 import io
 import wave
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from flask.testing import FlaskClient
 from PIL import Image as Pillow
 
 import chiasm
+import chiasm.library
 from chiasm.api import ApiContext, create_app
+from chiasm.errors import InvalidInput
 from chiasm.library import open_library
 from chiasm.settings import Limits
 
@@ -163,3 +166,57 @@ def test_what_is_wrong_is_named(mini: FlaskClient, changes: dict, param: str) ->
 def test_a_model_that_gives_vectors_only_says_so(client: FlaskClient) -> None:
     answer = client.post("/v1/explain", json={"input": part("image", picture("red")), "target": "red"})
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "unsupported_task")
+
+
+SAMPLE = Path(chiasm.library.__file__).parent / "sample"
+
+
+@pytest.mark.parametrize(("query", "middle"), [("sailboat", (0.62, 0.63)), ("lighthouse", (0.2, 0.45))])
+def test_a_thing_is_located_in_a_picture(mini: FlaskClient, query: str, middle: tuple[float, float]) -> None:
+    data = (SAMPLE / "pictures" / "lighthouse-and-sailboat.jpg").read_bytes()
+    told = mini.post("/v1/locate", json={"input": part("image", data), "query": query}).json
+    left, top, right, bottom = told["data"][0]["box"]
+    assert left < middle[0] < right
+    assert top < middle[1] < bottom
+    scores = [found["score"] for found in told["data"]]
+    assert scores == sorted(scores, reverse=True)
+    assert 0 < scores[-1] <= scores[0] <= 1
+
+
+def test_thresholds_and_numbers_of_results_hold(mini: FlaskClient) -> None:
+    body = {"input": part("image", png()), "query": "a green ball"}
+    assert len(mini.post("/v1/locate", json={**body, "threshold": 0, "max_num_results": 2}).json["data"]) == 2
+    assert mini.post("/v1/locate", json={**body, "threshold": 1}).json["data"] == []
+
+
+def test_moments_of_a_sound_are_found_by_a_form(mini: FlaskClient) -> None:
+    form = {"input": (io.BytesIO(sound(3.0)), "hum.wav"), "query": "a whistle", "threshold": "0"}
+    answer = mini.post("/v1/locate", data=form, content_type="multipart/form-data")
+    assert answer.status_code == 200, answer.text
+    told = answer.json
+    assert all(0 <= start < end <= 3.01 for start, end in (found["span"] for found in told["data"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"input": "a text"}, "input"),
+        ({"input": {"content": [{"image": "a"}, "b"]}}, "input.content[0].image"),
+        ({"query": ""}, "query"),
+        ({"threshold": 2}, "threshold"),
+        ({"max_num_results": 0}, "max_num_results"),
+    ],
+)
+def test_what_is_wrong_with_locating_is_named(mini: FlaskClient, changes: dict, param: str) -> None:
+    answer = mini.post("/v1/locate", json={"input": part("image", png()), "query": "b", **changes})
+    assert answer.status_code in {400, 415}, answer.text
+    assert answer.json["error"]["param"] == param
+
+
+def test_the_model_in_this_process_locates_too() -> None:
+    model = chiasm.load(device="cpu")
+    found = model.locate(SAMPLE / "pictures" / "lighthouse-and-sailboat.jpg", "帆船", most=1)
+    assert found[0].box is not None
+    assert found[0].box[0] > 0.3
+    with pytest.raises(InvalidInput, match="to look in"):
+        model.locate("text", "a")

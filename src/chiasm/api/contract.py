@@ -73,6 +73,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/v1/explain"): Operation(
         tag="Model", body=explain.ExplainBody, parts=("input", "target"), also=("image/png",)
     ),
+    ("POST", "/v1/locate"): Operation(tag="Model", body=explain.LocateBody, parts=("input", "query")),
     ("GET", "/v1/files"): Operation(tag="Files", query=files.FilesCursor),
     ("POST", "/v1/files"): Operation(tag="Files", body=files.UploadForm, parts=("file",)),
     ("GET", "/v1/files/<file_id>"): Operation(tag="Files"),

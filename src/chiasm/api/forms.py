@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -97,6 +97,8 @@ def single_file(form: Form, name: str) -> Any:
 
 
 def _kinds(annotation: Any) -> set[Any]:
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
         return {kind for one in get_args(annotation) for kind in _kinds(one)} - {NoneType}
     return {get_origin(annotation) or annotation}

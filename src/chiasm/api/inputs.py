@@ -22,6 +22,7 @@ from chiasm.preprocess import PreparedItem
 from chiasm.preprocess.late import Prepares
 from chiasm.serving.departure import Departure
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -95,7 +96,12 @@ def decoded(specs: list[ItemSpec]) -> list[Item]:
 
 def aside(run: Callable[[], T]) -> T:
     """Compute what is not quick in a thread that is there for it, within the request's deadline."""
-    return state().decoding.map(in_other_threads(lambda work: work()), [run], seconds=seconds_left())[0]
+    return in_threads(lambda work: work(), [run])[0]
+
+
+def in_threads(run: Callable[[S], T], values: Sequence[S]) -> list[T]:
+    """``run`` of each, in order, in threads that are there for what is not quick."""
+    return state().decoding.map(in_other_threads(run), values, seconds=seconds_left())
 
 
 def hold(specs: list[ItemSpec]) -> list[ItemSpec]:

@@ -119,10 +119,8 @@ def embed(specs: list[ItemSpec], model: str | None, *, whole: bool = False) -> E
                 expect_whole(item)
             except InvalidInput as error:
                 raise error.at(spec.param) from None
-    seconds_left()
     try:
-        with spending(amounts_of(items, using.embedder.description)):
-            return Embedded(items=items, vectors=_vectors(items, using.embedder))
+        return Embedded(items=items, vectors=vectors_of(items, using.embedder))
     except ChiasmError as error:
         match = _ENGINE_PARAM.fullmatch(error.param or "")
         if match and int(match[1]) < len(specs):
@@ -206,7 +204,18 @@ def truncation(item: PreparedItem) -> dict[str, int]:
     return cut
 
 
-def _vectors(items: Sequence[PreparedItem], embedder: Embedder) -> NDArray[np.float32]:
+def vectors_of(items: Sequence[PreparedItem], embedder: Embedder) -> NDArray[np.float32]:
+    """Unit vectors ``[items, d]``, within the request's deadline and budget.
+
+    Raises:
+        ChiasmError: ``param`` of what is wrong with an item is ``input[i]``; or the engine cannot answer.
+    """
+    seconds_left()
+    with spending(amounts_of(items, embedder.description)):
+        return _timed(items, embedder)
+
+
+def _timed(items: Sequence[PreparedItem], embedder: Embedder) -> NDArray[np.float32]:
     if isinstance(embedder, TimedEmbedder):
         with context().telemetry.tracer.span("engine", "client"):
             result = embedder.embed_timed(items, deadline=deadline(), caller=caller(), departure=departure())

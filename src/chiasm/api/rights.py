@@ -28,6 +28,7 @@ NEEDS: Mapping[str, Need] = {
     "similarity.similarity": "read",
     "rerank.rerank": "read",
     "explain.explain": "read",
+    "locate.locate": "read",
     "files.upload_file": "write",
     "files.list_files": "read",
     "files.get_file": "read",

@@ -4,6 +4,9 @@ Pointing: how often the box of the thing that was named holds at least half of t
 same weights at other places. Faithfulness (Petsiuk et al. 2018, sec. 3.2): the cosine as places are blurred
 in the order of their weights (deletion: the lower the better), and as they come back into a blurred scene
 (insertion: the higher the better); their difference, each as the mean over the curve.
+
+Locating: how often the middle of the best box lies in that of the thing; chance is the share of the scene
+that those boxes cover.
 """
 
 from collections.abc import Sequence
@@ -19,6 +22,7 @@ from chiasm.data.builders.views import plain_view
 from chiasm.evaluation.material import Evaluated, Material
 from chiasm.evaluation.mixed import objects_of
 from chiasm.evaluation.report import Row, Target, measured
+from chiasm.inference import Located
 from chiasm.modality import Image
 from chiasm.preprocess.explained import Explained, Spot
 from chiasm.preprocess.places import Box
@@ -36,6 +40,9 @@ class Explains(Evaluated, Protocol):
 
     def explain(self, value: object, target: object, *, method: str = "contribution") -> Explained:
         """Weights of the parts of a picture."""
+
+    def locate(self, value: object, query: object, *, most: int = 5) -> list[Located]:
+        """Boxes in a picture, the best one first."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +62,7 @@ def explanations(material: Material) -> list[Row]:
     if not scenes:
         return []
     rng = material.rng("explanations")
-    rows = _pointing(model, scenes, rng)
+    rows = [*_pointing(model, scenes, rng), _locating(model, scenes)]
     curves = {method: np.zeros((len(scenes), 2)) for method in (*METHODS, RANDOM)}
     for n, scene in enumerate(scenes):
         name = scene.names[0]
@@ -105,6 +112,23 @@ def _pointing(model: Explains, scenes: Sequence[Scene], rng: np.random.Generator
             )
         )
     return rows
+
+
+def _locating(model: Explains, scenes: Sequence[Scene]) -> Row:
+    hits, shares = [], []
+    for scene in scenes:
+        name, (left, top, right, bottom) = scene.names[0], scene.boxes[0]
+        box = model.locate(Image(scene.pixels), name, most=1)[0].box
+        assert box is not None
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        hits.append(left <= x <= right and top <= y <= bottom)
+        shares.append((right - left) * (bottom - top))
+    return measured(
+        GROUP,
+        "middle of the best box within the thing",
+        np.asarray(hits, np.float64),
+        chance=float(np.mean(shares)),
+    )
 
 
 def inside(spots: Sequence[Spot], box: Box) -> float:

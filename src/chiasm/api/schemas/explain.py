@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from chiasm.api.schemas.base import ModelBody
+from chiasm.api.schemas.base import ModelBody, Threshold
 from chiasm.api.schemas.content import Item, Items
 
 MethodName = Literal["contribution", "relevance", "rollout", "attention", "gradient"]
@@ -22,3 +22,13 @@ class ExplainBody(ModelBody):
     layer: int | None = Field(default=None, ge=0)
     head: int | None = Field(default=None, ge=0)
     start: float | None = Field(default=None, ge=0)
+
+
+class LocateBody(ModelBody):
+    """Where in a picture, or when in a sound or clip, is what the query says: a text, a voice, any part.
+    Without a threshold the model's own cut-off applies; 0 shows all."""
+
+    input: Item
+    query: Item
+    threshold: Threshold | None = None
+    max_num_results: int = Field(default=5, ge=1, le=50)
