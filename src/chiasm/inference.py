@@ -20,6 +20,7 @@ from chiasm.modality import Part
 from chiasm.models.mini.model import ChiasmMini
 from chiasm.models.mini.optimise import optimise_for_inference
 from chiasm.models.mini.recogniser import recogniser_of
+from chiasm.models.vilt.heads import Answer
 from chiasm.models.vit.model import Vit
 from chiasm.nn.packed import pack, packed_tensors
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor
@@ -52,13 +53,13 @@ class Model:
     """A model with its preprocessing. Thread-safe; one computation at a time.
 
     Args:
-        module: computes. description: of it. preprocessor: prepares for it.
+        module: computes: it embeds, or it reads pairs. description: of it. preprocessor: prepares for it.
         limits: bounds on what is fetched and decoded.
     """
 
     def __init__(
         self,
-        module: Embeds,
+        module: object,
         description: ModelDescription,
         preprocessor: Preprocessor,
         limits: Limits | None = None,
@@ -220,6 +221,33 @@ class Model:
             Located(float(scores[n]), windows[n].box, windows[n].span) for n in apart(windows, scores, most)
         ]
 
+    def match(self, value: object, others: Sequence[object]) -> NDArray[np.float32]:
+        """Whether pictures and texts belong together, judged by reading both (image-text matching).
+
+        Args:
+            value: a picture or a text, as in :meth:`embed`. others: texts for a picture, pictures for a text.
+
+        Returns:
+            Probabilities in (0, 1), float32 ``[others]``.
+
+        Raises:
+            InvalidInput: something else than a picture and a text, or a model that cannot judge.
+        """
+        items = [self._prepare(value, "input")]
+        items += [self._prepare(other, f"others[{n}]") for n, other in enumerate(others)]
+        matched: NDArray[np.float32] = self.perform("match", items, {}).arrays[0]
+        return matched
+
+    def answer(self, picture: object, question: object, *, top_k: int = 5) -> list[Answer]:
+        """The likeliest answers to a question about a picture, best first.
+
+        Raises:
+            InvalidInput: something else than a picture and a text, or a model that cannot answer.
+        """
+        items = [self._prepare(picture, "input"), self._prepare(question, "question")]
+        found = self.perform("answer", items, {"top_k": top_k})
+        return [Answer(text, probability) for text, probability in found.about["answers"]]
+
     def embed_prepared(
         self, items: Sequence[PreparedItem], *, deadline: float | None = None
     ) -> NDArray[np.float32]:
@@ -234,6 +262,14 @@ class Model:
         """
         if not items:
             return np.zeros((0, self._description.dimensions), np.float32)
+        if not isinstance(self._module, Embeds):
+            name, able = self._description.name, self._description.capabilities
+            raise InvalidInput(
+                f"expected a model that gives vectors, got {name}, which can: {', '.join(able)}",
+                f"模型 {name} 不能给出向量，它能做的是：{'、'.join(able)}",
+                code="unsupported_task",
+                param="model",
+            )
         with self._alone(deadline):
             return embed(self._module, items)
 

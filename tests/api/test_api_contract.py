@@ -19,6 +19,7 @@ JSON_ROUTES = [
     ("POST", "/v1/classify"),
     ("POST", "/v1/similarity"),
     ("POST", "/v1/rerank"),
+    ("POST", "/v1/vqa"),
     ("POST", "/v1/explain"),
     ("POST", "/v1/locate"),
     ("POST", "/v1/batches"),

@@ -34,6 +34,7 @@ from chiasm.api.routes import (
     session,
     similarity,
     stores,
+    vqa,
 )
 from chiasm.api.security import register_security
 from chiasm.api.uploads import StreamingRequest
@@ -52,6 +53,7 @@ BLUEPRINTS = (
     classify.blueprint,
     similarity.blueprint,
     rerank.blueprint,
+    vqa.blueprint,
     explain.blueprint,
     locate.blueprint,
     files.blueprint,

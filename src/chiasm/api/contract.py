@@ -70,6 +70,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         tag="Model", body=tasks.SimilarityBody, parts=("queries", "documents")
     ),
     ("POST", "/v1/rerank"): Operation(tag="Model", body=tasks.RerankBody, parts=("query", "documents")),
+    ("POST", "/v1/vqa"): Operation(tag="Model", body=tasks.VqaBody, parts=("input", "question")),
     ("POST", "/v1/explain"): Operation(
         tag="Model", body=explain.ExplainBody, parts=("input", "target"), also=("image/png",)
     ),

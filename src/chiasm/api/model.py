@@ -96,10 +96,37 @@ def describe(name: str | None) -> ModelDescription:
     return served(name).embedder.description
 
 
+def served_for(task: str, name: str | None) -> ModelApi:
+    """The model that ``name`` means; without a name the first that can do the task.
+
+    Raises:
+        NotFound: no such model.
+        InvalidInput: it cannot, or none can.
+        Overloaded: the engine is not there.
+    """
+    using: list[ModelApi] = [
+        served(name),
+        *(context().others.values() if name in {None, "", "default"} else ()),
+    ]
+    for one in using:
+        if task in one.embedder.description.capabilities:
+            return one
+    raise InvalidInput(
+        f"expected a model that can {task}, got {name or 'none that can'}; serve one with "
+        "--model NAME=SOURCE",
+        f"没有能执行 {task} 的模型（{name or '未指定'}）；请用 --model 名称=来源 提供一个",
+        code="unsupported_task",
+        param="model",
+    )
+
+
 def chosen(name: str | None) -> str | None:
-    """A model as stores remember it: ``None`` for the first; raises as :func:`served` does."""
-    served(name)
-    return name if name in context().others else None
+    """A model as stores remember it: ``None`` for the first; raises as :func:`served_for` does."""
+    if name not in context().others:
+        served(name)
+        return None
+    served_for("embed", name)
+    return name
 
 
 def embed(specs: list[ItemSpec], model: str | None, *, whole: bool = False) -> Embedded:

@@ -27,6 +27,7 @@ NEEDS: Mapping[str, Need] = {
     "classify.classify": "read",
     "similarity.similarity": "read",
     "rerank.rerank": "read",
+    "vqa.answer": "read",
     "explain.explain": "read",
     "locate.locate": "read",
     "files.upload_file": "write",

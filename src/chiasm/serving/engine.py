@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from chiasm.errors import ChiasmError, Overloaded
+from chiasm.errors import ChiasmError, Overloaded, SettingsError
 from chiasm.modality import Audio, Image, Item, Modality, Part, Text, Video
 from chiasm.observe.carried import carried, carrying
 from chiasm.observe.telemetry import Telemetry
@@ -271,6 +271,14 @@ def _watch(server: EngineServer, seconds: float, stop: threading.Event) -> None:
 def _make(settings: Settings, address: str, loader: str, telemetry: Telemetry) -> EngineServer:
     """Load, warm up, begin to listen."""
     model = _loaded(settings, loader, settings.model.first)
+    if "embed" not in model.description.capabilities:
+        raise SettingsError(
+            f"expected a first model that gives vectors, which search needs, got {model.description.name}; "
+            "name it after another: --model chiasm-mini --model NAME=SOURCE",
+            f"第一个模型应能给出向量（搜索所需），实际为 {model.description.name}；"
+            "请把它放在别的模型之后：--model chiasm-mini --model 名称=来源",
+            param="model.source",
+        )
     _limit_torch(settings.model.threads)
     warm_up(model)
     others = Live(
@@ -303,11 +311,14 @@ def _weight(source: str) -> int:
 
 
 def warm_up(model: Embedder) -> None:
-    """Compute one small item of each modality, so that the first request does not pay for it.
+    """Compute one small item of each modality, so that the first request does not pay for it; of a model that
+    gives no vectors nothing.
 
     Raises:
         ChiasmError: the model cannot compute what it says it takes.
     """
+    if "embed" not in model.description.capabilities:
+        return
     preprocessor = Preprocessor(model.description)
     samples: dict[Modality, Part] = {
         Modality.TEXT: Text("warm-up"),

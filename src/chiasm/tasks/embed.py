@@ -1,7 +1,7 @@
 """Items → vectors."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from chiasm.errors import ChiasmError
 from chiasm.preprocess.prepared import PreparedItem
 
 
+@runtime_checkable
 class Embeds(Protocol):
     """The ability to give items vectors."""
 

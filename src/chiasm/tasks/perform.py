@@ -8,11 +8,17 @@ from numpy.typing import NDArray
 from chiasm.errors import InvalidInput
 from chiasm.preprocess.prepared import PreparedItem
 from chiasm.tasks.explain import explain_items
+from chiasm.tasks.pairs import answer_items, detect_items, match_items
 
 Message = tuple[dict[str, Any], list[NDArray[Any]]]
 Task = Callable[[object, Sequence[PreparedItem], Mapping[str, Any]], Message]
 
-TASKS: Mapping[str, Task] = {"explain": explain_items}
+TASKS: Mapping[str, Task] = {
+    "explain": explain_items,
+    "match": match_items,
+    "answer": answer_items,
+    "detect": detect_items,
+}
 
 
 def perform(model: object, task: str, items: Sequence[PreparedItem], options: Mapping[str, Any]) -> Message:

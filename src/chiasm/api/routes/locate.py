@@ -10,21 +10,25 @@ from chiasm.api.bodies import is_form, read_json, validated
 from chiasm.api.context import context
 from chiasm.api.forms import read_sides
 from chiasm.api.inputs import decoded, in_threads, prepare
-from chiasm.api.model import Embedded, served, usage, vectors_of
-from chiasm.api.parts import parse_item
+from chiasm.api.model import Embedded, perform, served, usage, vectors_of
+from chiasm.api.parts import ItemSpec, parse_item
+from chiasm.api.ports import ModelApi
 from chiasm.api.relating import Side, calibration, modality_of, probabilities
 from chiasm.api.schemas.explain import LocateBody
 from chiasm.api.validation import expected
 from chiasm.errors import ChiasmError, InvalidInput
-from chiasm.modality import Part, item_of
+from chiasm.modality import Part, Text, item_of
 from chiasm.preprocess.windows import Window, apart, windows_of
 
 blueprint = Blueprint("locate", __name__)
+DETECTED = 0.5
+"""Least probability of an object, where none is given."""
 
 
 @blueprint.post("/v1/locate")
 def locate() -> Response:
-    """The windows of the input that are most likely what was looked for, best first; they hardly overlap."""
+    """What most likely is what was looked for, best first: objects of a detector, or else windows of the
+    input that hardly overlap."""
     limits = context().settings.limits
     if is_form():
         body, (inputs, queries) = read_sides(LocateBody, "input", "query")
@@ -36,6 +40,40 @@ def locate() -> Response:
         inputs = [parse_item(body.input, "input", limits)]
         queries = [parse_item(body.query, "query", limits)]
     using = served(body.model)
+    able = using.embedder.description.capabilities
+    if "detect" in able and "embed" not in able:
+        return _detected(body, inputs, queries, using)
+    return _compared(body, inputs, queries, using)
+
+
+def _detected(body: LocateBody, inputs: list[ItemSpec], queries: list[ItemSpec], using: ModelApi) -> Response:
+    """Objects whose label the query names."""
+    words = decoded(queries)[0].parts
+    if len(words) != 1 or not isinstance(words[0], Text):
+        raise expected(
+            "a text, for a detector", "检测模型的查询为文本", " + ".join(p.modality for p in words), "query"
+        )
+    name = words[0].text.strip().casefold()
+    items = prepare(inputs, using.preprocessor)
+    options = {"threshold": DETECTED if body.threshold is None else body.threshold}
+    found = perform("detect", items, options, using.embedder).about["objects"]
+    description = using.embedder.description
+    named = [one for one in found if name in one[0].casefold() or one[0].casefold() in name]
+    return reply(
+        {
+            "object": "list",
+            "model": description.name,
+            "data": [
+                {"box": box, "label": label, "score": score}
+                for label, score, box in named[: body.max_num_results]
+            ],
+            "usage": usage(items, description),
+        }
+    )
+
+
+def _compared(body: LocateBody, inputs: list[ItemSpec], queries: list[ItemSpec], using: ModelApi) -> Response:
+    """Windows that are like the query."""
     wanted = prepare(queries, using.preprocessor)
     windows = _windows(decoded(inputs)[0].parts)
     items = [

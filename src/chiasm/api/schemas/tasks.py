@@ -1,4 +1,4 @@
-"""``/v1/embeddings``, ``/v1/classify``, ``/v1/similarity`` and ``/v1/rerank``."""
+"""``/v1/embeddings``, ``/v1/classify``, ``/v1/similarity``, ``/v1/rerank`` and ``/v1/vqa``."""
 
 from typing import Literal
 
@@ -45,3 +45,11 @@ class RerankBody(ModelBody):
     max_chunks_per_doc: int | None = None
     max_tokens_per_doc: int | None = None
     truncation: bool | None = None
+
+
+class VqaBody(ModelBody):
+    """A question about a picture."""
+
+    input: Item
+    question: Item
+    top_k: int = Field(default=5, ge=1, le=100)
