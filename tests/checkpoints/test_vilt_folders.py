@@ -12,7 +12,8 @@ from published_folders import trained_tokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from chiasm.checkpoints.vilt import LoadedVilt, image_numbers, load_vilt
+from chiasm.checkpoints import Loaded, load
+from chiasm.checkpoints.vilt import image_numbers
 from chiasm.errors import CheckpointError, InvalidInput
 from chiasm.modality import Image as Picture
 from chiasm.modality import Item, Text
@@ -57,8 +58,8 @@ def make(kind: str, folder: Path, **changes: object) -> t.PreTrainedModel:
     return model
 
 
-def loaded(folder: Path, precision: torch.dtype = torch.float32) -> LoadedVilt:
-    found = load_vilt(folder)
+def loaded(folder: Path, precision: torch.dtype = torch.float32) -> Loaded:
+    found = load(folder)
     found.model.to(precision)
     return found
 
@@ -193,16 +194,16 @@ def papers_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_the_papers_own_names_are_read(tmp_path: Path) -> None:
     make("answers", tmp_path)
     ids, mask, pixels = given(SIZES[2], [9, 4, 1])
-    before = load_vilt(tmp_path).model
+    before = load(tmp_path).model
     state = papers_names(load_file(tmp_path / "model.safetensors"))
     state["itm_score.fc.weight"] = torch.randn(2, 32)
     state["itm_score.fc.bias"] = torch.randn(2)
     save_file({n: v.contiguous() for n, v in state.items()}, tmp_path / "model.safetensors")
     # the trunk of the paper's code has another epsilon than its texts
     change(tmp_path, layer_norm_eps=1e-12)
-    after = load_vilt(tmp_path)
+    after = load(tmp_path)
     assert after.model.config.vision.epsilon == 1e-12
-    assert after.description.capabilities == ("rerank", "answer")
+    assert after.description.capabilities == ("match", "answer")
     pooled = [model.vilt.vector(ids, pixels, mask, SIZES[2]) for model in (before, after.model)]
     torch.testing.assert_close(pooled[0], pooled[1])
     torch.testing.assert_close(before.answer_logits(pooled[0]), after.model.answer_logits(pooled[0]))
@@ -228,7 +229,7 @@ def test_pixels_are_the_references(tmp_path: Path) -> None:
         assert np.abs(got - expected).max() <= 1.001
 
 
-def prepared(loaded: LoadedVilt, pictures: int, texts: list[str]) -> tuple[list, list]:
+def prepared(loaded: Loaded, pictures: int, texts: list[str]) -> tuple[list, list]:
     prepare = Preprocessor(loaded.description).prepare
     rng = np.random.default_rng(6)
     sides = [(50 + 17 * n, 90 - 9 * n) for n in range(pictures)]
@@ -241,7 +242,7 @@ def prepared(loaded: LoadedVilt, pictures: int, texts: list[str]) -> tuple[list,
 
 def test_pairs_are_answered_in_their_order_whatever_else_is_in_the_batch(tmp_path: Path) -> None:
     make("answers", tmp_path)
-    found = load_vilt(tmp_path)
+    found = load(tmp_path)
     pictures, texts = prepared(found, 4, ["a red apple", "猫", "the blue car on the table", "a"])
     together = found.model.answer(pictures, texts, top_k=9)
     alone = [found.model.answer([p], [w], top_k=9)[0] for p, w in zip(pictures, texts, strict=True)]
@@ -254,14 +255,14 @@ def test_pairs_are_answered_in_their_order_whatever_else_is_in_the_batch(tmp_pat
 
 def test_scores_and_verdicts_of_prepared_parts(tmp_path: Path) -> None:
     make("ranking", tmp_path / "r")
-    found = load_vilt(tmp_path / "r")
-    assert found.description.capabilities == ("rerank",)
+    found = load(tmp_path / "r")
+    assert found.description.capabilities == ("match",)
     pictures, texts = prepared(found, 3, ["a red apple", "猫", "the blue car"])
     scores = found.model.score(pictures, texts)
     swapped = found.model.score(pictures[::-1], texts[::-1])
     torch.testing.assert_close(scores, swapped.flip(0), atol=1e-5, rtol=1e-5)
     make("verdicts", tmp_path / "v")
-    judge = load_vilt(tmp_path / "v").model
+    judge = load(tmp_path / "v").model
     probabilities = judge.compare([pictures, pictures[::-1]], texts)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(3))
     with pytest.raises(InvalidInput, match="expected 2 pictures for each text, got 1"):
@@ -281,7 +282,6 @@ def change(folder: Path, **values: object) -> None:
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"model_type": "bert"}, "model_type"),
         ({"architectures": ["ViltForDancing"]}, "architectures"),
         ({"qkv_bias": False}, "qkv_bias"),
         ({"hidden_size": 30}, "config.json"),
@@ -297,7 +297,7 @@ def test_folders_that_make_no_sense_are_refused_by_name(
     make("answers", tmp_path)
     change(tmp_path, **values)
     with pytest.raises(CheckpointError, match=named):
-        load_vilt(tmp_path)
+        load(tmp_path)
 
 
 def test_tensors_that_are_missing_or_strange_are_named(tmp_path: Path) -> None:
@@ -306,10 +306,10 @@ def test_tensors_that_are_missing_or_strange_are_named(tmp_path: Path) -> None:
     lost = "vilt.encoder.layer.1.output.dense.bias"
     save_file({k: v for k, v in state.items() if k != lost}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"blocks\.1\.feed_forward\.contract\.bias"):
-        load_vilt(tmp_path)
+        load(tmp_path)
     save_file({**state, "vilt.spare": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="spare"):
-        load_vilt(tmp_path)
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_preparation_that_we_do_not_do_is_refused(numbers: dict[str, object], tm
 
 def test_a_part_is_what_the_preprocessor_made(tmp_path: Path) -> None:
     make("answers", tmp_path)
-    pictures, texts = prepared(load_vilt(tmp_path), 1, ["a"])
+    pictures, texts = prepared(load(tmp_path), 1, ["a"])
     assert isinstance(pictures[0], PreparedPart)
     assert pictures[0].arrays["pixels"].shape[0] % 8 == 0
     assert texts[0].arrays["token_ids"].ndim == 1

@@ -12,7 +12,8 @@ from chiasm.models.bert.model import Bert
 from chiasm.models.fusion.config import FusionConfig, SideConfig, StatesConfig
 from chiasm.models.fusion.model import FusionModel, Given
 from chiasm.models.vit.model import Vit
-from chiasm.nn.fusion import Bilinear, Gate, Mlp, Sum, make_combination, pool
+from chiasm.nn.fusion import Bilinear, Gate, Mlp, Sum, make_combination
+from chiasm.nn.pooling import FirstPool, MeanPool
 from chiasm.nn.recorder import record
 
 SIDES = (
@@ -251,7 +252,7 @@ def test_combinations_follow_their_formulas() -> None:
 
 def test_pooling_counts_what_is_real() -> None:
     x, mask = unit(3, 4, 2), torch.tensor([[True] * 4, [True, True, False, False], [False] * 4])
-    mean, first = pool(x, mask, first=False), pool(x, mask, first=True)
+    mean, first = MeanPool()(x, mask), FirstPool()(x, mask)
     torch.testing.assert_close(mean, torch.stack([x[0].mean(0), x[1, :2].mean(0), torch.zeros_like(x[2, 0])]))
     torch.testing.assert_close(first, torch.stack([x[0, 0], x[1, 0], torch.zeros_like(x[2, 0])]))
 

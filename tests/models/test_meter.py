@@ -79,7 +79,7 @@ def test_numbers_are_the_papers(precision: torch.dtype, tolerance: float) -> Non
         "ranking": model.fit(pooled),
         "answers": model.answer_logits(pooled),
         "entailment": model.entailment_logits(pooled),
-        "verdicts": model.verdict_logits(pooled, second),
+        "verdicts": model.verdict_logits(torch.stack([pooled, second], dim=1)),
     }
     pairs = {name: (value, GOLDEN[name]) for name, value in found.items()}
     for row, real in enumerate(mask):
@@ -368,7 +368,7 @@ def test_heads_answer_by_name_and_say_what_is_not_there() -> None:
     states = model.meter(*inputs(b=2))
     for refused in (
         lambda: model.word_logits(states.text_btd),
-        lambda: model.verdict_logits(pooled, pooled),
+        lambda: model.verdict_logits(torch.stack([pooled, pooled], dim=1)),
         lambda: model.entailment_logits(pooled),
         lambda: model.decoder_loss(states, torch.zeros(2, 3, dtype=torch.long)),
         lambda: model.write(states, BEGIN, ends=(END,), most=2),

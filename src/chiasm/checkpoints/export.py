@@ -1,18 +1,15 @@
 """Our models → folders in the Hugging Face layout, which ``transformers`` loads, and so do we."""
 
-import json
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from chiasm.checkpoints import layout
-from chiasm.checkpoints.foreign import FILTERS, SAFE, TOKENIZER, TOKENIZER_CONFIG
+from chiasm.checkpoints.folders import Files, card, expect_as_loaded, write_folder
+from chiasm.checkpoints.foreign import FILTERS, TOKENIZER, TOKENIZER_CONFIG
 from chiasm.checkpoints.shapes import ACTIVATIONS
 from chiasm.errors import CheckpointError
 from chiasm.models.bert.config import BertConfig
@@ -31,13 +28,11 @@ from chiasm.models.vit.config import VitConfig
 from chiasm.models.vit.encoder import PictureEncoder
 from chiasm.models.vit.import_weights import export as export_vit
 from chiasm.nn.blocks import Activation
-from chiasm.nn.packed import PackedLinear
 from chiasm.preprocess import ModelDescription
 from chiasm.preprocess.config import ImagePreprocess
 from chiasm.settings import Precision
 
 Exportable = SentenceEncoder | PictureEncoder | Clip | Gpt | Llama
-Files = dict[str, Mapping[str, Any] | list[Any] | bytes | str]
 
 
 def export(
@@ -59,18 +54,7 @@ def export(
     Raises:
         CheckpointError: a model without a counterpart, one that was packed, a folder with something in it.
     """
-    if any(isinstance(m, PackedLinear) or getattr(m, "folded", False) for m in model.modules()):
-        raise CheckpointError(
-            "expected a model as it was loaded, got one that was packed for inference",
-            "应为未为推理而打包的模型",
-            code="not_exportable",
-        )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CheckpointError(
-            f"expected a new or an empty folder, got {folder}",
-            f"应为新目录或空目录，实际为 {folder}",
-            param="folder",
-        )
+    expect_as_loaded(model)
     config, state, files = _parts(model, about)
     written = about.tokenizer if about is not None else tokenizer
     if written:
@@ -81,25 +65,8 @@ def export(
         }  # fmt: skip
     kind = getattr(torch, precision)
     files[layout.MANIFEST] = {**config, "dtype": precision}
-    files["README.md"] = _card(about)
-    tensors = {name: tensor.to(kind).contiguous().clone() for name, tensor in state.items()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as made:
-        whole = Path(made) / "model"
-        for name, content in files.items():
-            path = whole / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, bytes):
-                path.write_bytes(content)
-            else:
-                text = (
-                    content if isinstance(content, str) else json.dumps(content, indent=2, ensure_ascii=False)
-                )
-                path.write_text(text, encoding="utf-8")
-        save_file(tensors, whole / SAFE, metadata={"format": "pt"})
-        if folder.exists():
-            folder.rmdir()
-        whole.rename(folder)
+    files["README.md"] = card("Model") if about is None else card(about.name, about.licence, about.languages)
+    write_folder(folder, files, {name: tensor.to(kind) for name, tensor in state.items()})
 
 
 def _parts(
@@ -258,13 +225,3 @@ def _pictures(shape: VitConfig, about: ModelDescription | None, name: str) -> Fi
     else:
         numbers |= {"size": side, "do_center_crop": False}
     return {"preprocessor_config.json": numbers}
-
-
-def _card(about: ModelDescription | None) -> str:
-    """A header with what is known."""
-    lines = []
-    if about is not None:
-        lines += [f"license: {about.licence}"] if about.licence else []
-        lines += ["language:", *(f"- {one}" for one in about.languages)] if about.languages else []
-    name = "Model" if about is None else about.name
-    return "\n".join(["---", *lines, "---", f"# {name}", "", "Written by chiasm.", ""])

@@ -25,6 +25,8 @@ FILTERS: Mapping[int, Filter] = {
     0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"
 }  # fmt: skip
 _MOST_TOKENS = 1 << 15
+_WITHIN = ("state_dict", "model")
+"""Where frameworks of training keep a model's tensors (PyTorch Lightning; MMF and many others)."""
 
 Triple = tuple[float, float, float]
 
@@ -54,7 +56,7 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     """
     state: dict[str, Tensor] = {}
     for path in _weight_files(folder):
-        for name, tensor in _tensors(path).items():
+        for name, tensor in read_tensors(path).items():
             state[name] = tensor.float() if tensor.is_floating_point() else tensor
     return state
 
@@ -83,7 +85,14 @@ def _weight_files(folder: Path) -> list[Path]:
     )
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of safetensors or a pickle, which is only read as plain data, never run.
+
+    Of what a training run saved, its model's ``state_dict`` is taken, whatever else is there.
+
+    Raises:
+        CheckpointError: no such file, a damaged one, or one of anything else.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -94,6 +103,10 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             f"{path.name}：应为张量文件：{str(error).splitlines()[0][:200]}",
             param=path.name,
         ) from None
+    for key in _WITHIN:
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+            break
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise CheckpointError(
             f"{path.name}: expected a table of tensors", f"{path.name}：应为张量的表", param=path.name

@@ -1,27 +1,38 @@
 """A checkpoint folder → a model and its description."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from chiasm.checkpoints import layout
+from chiasm.checkpoints import layout, meter, unit, vilt
 from chiasm.checkpoints.clap import is_fused
 from chiasm.checkpoints.fit import check_fit
 from chiasm.checkpoints.hf import Foreign, load_foreign
 from chiasm.checkpoints.published import FAMILIES, Published, is_published, load_published, read_manifest
 from chiasm.checkpoints.storage import read_weights
 from chiasm.errors import CheckpointError, SettingsError
+from chiasm.models.meter.heads import HeadedMeter
 from chiasm.models.mini.config import MiniConfig
 from chiasm.models.mini.lexicon import Lexicon
 from chiasm.models.mini.listener import LexiconListener, ListenerConfig
 from chiasm.models.mini.model import ChiasmMini
 from chiasm.models.mini.skeleton import skeleton
+from chiasm.models.unit.model import Unit
+from chiasm.models.vilt.heads import HeadedVilt
 from chiasm.preprocess import ModelDescription, PreprocessConfig
 from chiasm.preprocess.text import TextPreprocessor
 from chiasm.settings import Precision
 
+Paired = HeadedVilt | HeadedMeter | Unit
+"""What reads pictures and texts together."""
+PAIRS: Mapping[str, Callable[[Path, torch.device | str, Precision], tuple[Paired, ModelDescription]]] = {
+    vilt.KIND: vilt.load_vilt,
+    meter.KIND: meter.load_meter,
+    unit.KIND: unit.load_unit,
+}
 _LARGEST_SIZE = 1 << 20
 _LARGEST_DEPTH = 256
 
@@ -29,12 +40,13 @@ _LARGEST_DEPTH = 256
 class Loaded(NamedTuple):
     """What a folder holds. The model is in evaluation mode, as it was trained."""
 
-    model: ChiasmMini | Published | Foreign
+    model: ChiasmMini | Published | Paired | Foreign
     description: ModelDescription
 
 
 def load(folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32") -> Loaded:
-    """Verify and read a folder of :func:`~chiasm.checkpoints.save.save`, or one in the layout of model hubs.
+    """Verify and read a folder of :func:`~chiasm.checkpoints.save.save`, one in the layout of model hubs, or
+    a METER or a UniT in ours.
 
     Raises:
         CheckpointError: naming the file or tensor that is missing, changed, or does not fit.
@@ -43,6 +55,8 @@ def load(folder: Path, device: torch.device | str = "cpu", precision: Precision 
     if is_published(manifest):
         if manifest["model_type"] in FAMILIES and not is_fused(manifest):
             return Loaded(*load_published(folder, device, precision))
+        if manifest["model_type"] in PAIRS:
+            return Loaded(*PAIRS[manifest["model_type"]](folder, device, precision))
         return Loaded(*load_foreign(folder, manifest, device, precision))
     if precision != "float32":
         raise SettingsError(

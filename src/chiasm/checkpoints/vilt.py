@@ -1,25 +1,23 @@
 """Folders of published ViLTs → a model with its heads, and what prepares for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from chiasm.checkpoints import layout
+from chiasm.checkpoints import layout, own
 from chiasm.checkpoints.foreign import (
     FILTERS,
     ImageNumbers,
     Triple,
-    expect_ids_below,
     read_state,
     read_tokenizer,
 )
-from chiasm.checkpoints.published import read_card, revision_of
+from chiasm.checkpoints.own import Preparation
+from chiasm.checkpoints.published import read_card
 from chiasm.checkpoints.shapes import Table
-from chiasm.checkpoints.storage import fill
 from chiasm.errors import CheckpointError
 from chiasm.modality import Modality
 from chiasm.models.bert.config import BertConfig
@@ -46,59 +44,41 @@ _PROPORTION = 1333 / 800
 """Of the longest side that is allowed to the shorter one."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LoadedVilt:
-    """A model in evaluation mode; ``description`` makes a ``Preprocessor`` for it."""
-
-    model: HeadedVilt
-    description: ModelDescription
-
-
 def load_vilt(
-    source: str | Path, device: torch.device | str = "cpu", precision: Precision = "float32"
-) -> LoadedVilt:
+    folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32"
+) -> tuple[HeadedVilt, ModelDescription]:
     """Read a folder with ``config.json``, weights, tokenizer and preprocessing, in the Hugging Face layout or
-    with the tensors named as in the paper's own code (the ``state_dict`` alone of its checkpoints).
+    with the tensors named as in the paper's own code.
 
     Raises:
-        CheckpointError: another family, unknown or impossible values, tensors that are missing, too many
-            or of another shape, a tokenizer that does not fit.
+        CheckpointError: unknown or impossible values, tensors that are missing, too many or of another shape,
+            a tokenizer that does not fit.
     """
-    folder = layout.resolve(source)
     data = layout.read_json(folder / layout.MANIFEST)
-    if data.get("model_type") != KIND:
-        raise _bad("model_type", f"{KIND!r}", f" {KIND!r}", data.get("model_type"))
     state = read_state(folder)
     numbers = image_numbers(folder)
     original = is_original(state)
     config = vilt_config(Table(data), numbers.mean, numbers.std, original=original)
     found = _heads_of(data, state)
     heads = _heads_config(data, state, found, original=original)
-    try:
-        with torch.device("meta"):
-            empty = HeadedVilt(config, heads)
-    except ValueError as error:
-        raise _impossible(error) from error
-    given = convert(state, "nlvr2_classifier" if "nlvr2_classifier" in found else "vqa_classifier")
-    module = fill(empty, given).to(device, getattr(torch, precision)).eval().requires_grad_(False)
     tokenizer, most = read_tokenizer(folder, config.text.positions)
-    expect_ids_below(tokenizer, config.text.vocabulary)
     licence, languages = read_card(folder)
-    return LoadedVilt(
-        model=module,
-        description=ModelDescription(
-            name=folder.resolve().name,
-            revision=revision_of(folder),
-            dimensions=config.width,
-            modalities=(Modality.TEXT, Modality.IMAGE),
-            context_length=most,
-            capabilities=_capabilities(heads),
-            licence=licence,
-            languages=languages,
-            backend=f"torch-{torch.device(device).type}-{precision}",
-            preprocess=PreprocessConfig(text=TextPreprocess(max_tokens=most), image=numbers.preprocess),
-            tokenizer=tokenizer,
-        ),
+    preparation = Preparation(
+        preprocess=PreprocessConfig(text=TextPreprocess(max_tokens=most), image=numbers.preprocess),
+        tokenizer=tokenizer,
+        licence=licence,
+        languages=languages,
+    )
+    preparation.expect_text(config.text)
+    return own.finish(
+        folder,
+        own.build(lambda: HeadedVilt(config, heads)),
+        convert(state, "nlvr2_classifier" if "nlvr2_classifier" in found else "vqa_classifier"),
+        preparation,
+        dimensions=config.width,
+        modalities=(Modality.TEXT, Modality.IMAGE),
+        device=device,
+        precision=precision,
     )
 
 
@@ -141,7 +121,7 @@ def vilt_config(table: Table, mean: Triple, std: Triple, *, original: bool = Fal
             most_patches=_count(table, "max_image_length"),
         )
     except ValueError as error:
-        raise _impossible(error) from error
+        raise own.impossible(error) from error
     table.finish()
     return config
 
@@ -240,22 +220,6 @@ def _count(table: Table, key: str) -> int:
     if value != -1 and (value != int(value) or not 1 <= value < 1 << 24):
         raise table.bad(key, "-1 or a whole number above 0", " -1 或正整数", value)
     return max(0, int(value))
-
-
-def _capabilities(heads: ViltHeadsConfig) -> tuple[str, ...]:
-    tasks = {
-        "rerank": heads.matching or heads.ranking,
-        "answer": bool(heads.answers),
-        "compare": bool(heads.verdicts),
-        "fill": heads.words,
-    }
-    return tuple(task for task, there in tasks.items() if there)
-
-
-def _impossible(error: ValueError) -> CheckpointError:
-    return CheckpointError(
-        f"config.json: {error}", f"config.json：形状无法成立：{error}", param="config.json"
-    )
 
 
 def _bad(key: str, wanted: str, wanted_zh: str, got: object) -> CheckpointError:

@@ -59,20 +59,10 @@ class Looked:
         if method == "gradient":
             (slope,) = torch.autograd.grad(score, self.leaf, retain_graph=True, allow_unused=True)
             return self.spread(torch.zeros_like(self.leaf) if slope is None else slope.abs())
-        found = self._all(score, method, layer, head)[:, :count]
+        found = at_all(self.flow, self.recorder, score, method, layer=layer, head=head)[:, :count]
         own = [n for n in self.flow.readers if n < count]
         found[:, own] = 0.0  # a class token stands for all, not for a place
         return found
-
-    def _all(self, score: Tensor, method: Method, layer: int | None, head: int | None) -> Tensor:
-        flow, recorder = self.flow, self.recorder
-        if method == "contribution":
-            return contribution(flow, recorder, gradients(flow, recorder, score))
-        if method == "relevance":
-            return read(flow, relevance(flow, recorder, gradients(flow, recorder, score)))
-        if method == "rollout":
-            return read(flow, rollout(flow, recorder))
-        return read(flow, attention(flow, recorder, layer=layer, head=head))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,6 +71,26 @@ class Traced:
 
     vector: Tensor
     passes: Sequence[Looked]
+
+
+def at_all(
+    flow: Flow,
+    recorder: Recorder,
+    score: Tensor,
+    method: Method,
+    *,
+    layer: int | None = None,
+    head: int | None = None,
+) -> Tensor:
+    """How much each position of a flow matters to its readers by a method that reads attention, ``[b, n]``;
+    arguments and errors as of :meth:`Looked.weights`."""
+    if method == "contribution":
+        return contribution(flow, recorder, gradients(flow, recorder, score))
+    if method == "relevance":
+        return read(flow, relevance(flow, recorder, gradients(flow, recorder, score)))
+    if method == "rollout":
+        return read(flow, rollout(flow, recorder))
+    return read(flow, attention(flow, recorder, layer=layer, head=head))
 
 
 @contextmanager

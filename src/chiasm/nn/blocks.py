@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from chiasm.nn.attention import MultiHeadAttention, ScoreKind
 from chiasm.nn.cache import KeyValueCache
 from chiasm.nn.recorder import active_recorder
-from chiasm.nn.relevance import Positions, Step
+from chiasm.nn.relevance import Positions, Step, block_steps
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
 
@@ -102,10 +102,7 @@ class Block(nn.Module):
 
     def looks(self, own: Positions, context: Positions | None = None) -> list[Step]:
         """Who looks at whom: the block's own sequence, and the other one."""
-        steps = [Step(self.attention, own, own)]
-        if self.cross is not None and context is not None:
-            steps.append(Step(self.cross, own, context))
-        return steps
+        return block_steps(self.attention, self.cross, own, context)
 
     def at(self, x_btd: Tensor, places_b: Tensor, mask: Tensor | None = None) -> Tensor:
         """What :meth:`forward` gives at one place of each sequence, ``[b, 1, width]``, without the others.

@@ -29,14 +29,6 @@ class Adapter(nn.Module):
         return out
 
 
-def pool(states_btd: Tensor, mask_bt: Tensor, *, first: bool) -> Tensor:
-    """One vector a row ``[b, d]``: the first state, or the mean of the real ones; 0 where none is real."""
-    if first:
-        return states_btd[:, 0].masked_fill(~mask_bt.any(dim=1, keepdim=True), 0.0)
-    total = states_btd.masked_fill(~mask_bt.unsqueeze(-1), 0.0).sum(dim=1)
-    return total / mask_bt.sum(dim=1, keepdim=True).clamp(min=1)
-
-
 class StandIn(nn.Module):
     """A learnt vector for each modality, which takes the place of one that is missing."""
 

@@ -1,4 +1,5 @@
-"""Mean pooling, which is attention with equal weights: so it can be read out as other attention is."""
+"""One vector a sequence: its first state, or the mean, which is attention with equal weights, so that it can
+be read out as other attention is."""
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,14 @@ def mean_pool(x_btd: Tensor, mask_bt: Tensor) -> Tensor:
     """Mean of the states that are real, ``[b, d]``; 0 of a row without any."""
     weights = mask_bt.unsqueeze(-1).to(x_btd.dtype)
     return (x_btd * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+
+
+class FirstPool(nn.Module):
+    """The first state; 0 of a row where none is real. No parameters."""
+
+    def forward(self, x_btd: Tensor, mask_bt: Tensor) -> Tensor:
+        """``[b, t, d]`` → ``[b, d]``; ``mask`` is True at real positions."""
+        return x_btd[:, 0].masked_fill(~mask_bt.any(dim=1, keepdim=True), 0.0)
 
 
 class MeanPool(nn.Module):

@@ -31,6 +31,16 @@ class Step:
         return list(self.queries) == list(self.keys)
 
 
+def block_steps(
+    attention: nn.Module, cross: nn.Module | None, own: Positions, context: Positions | None = None
+) -> list[Step]:
+    """The steps of a block: its own sequence looks at itself, then at the other one, if it does."""
+    steps = [Step(attention, own, own)]
+    if cross is not None and context is not None:
+        steps.append(Step(cross, own, context))
+    return steps
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flow:
     """The way through a model.

@@ -6,13 +6,14 @@ that a checkpoint made by a newer version fails loudly instead of being misread.
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from chiasm.errors import CheckpointError
 
 Fit = Literal["crop", "pad", "squash", "shortest", "bounded", "whole"]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dicts, lists, strings and numbers only."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return record_to_dict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -30,14 +31,7 @@ class Config:
         Raises:
             CheckpointError: an unknown key, or a value of another type or out of range.
         """
-        if not isinstance(data, Mapping):
-            raise refuse(cls.__name__, "a table", "一个表", data)
-        hints = get_type_hints(cls)
-        known = {f.name for f in dataclasses.fields(cls)}
-        for key in data:
-            if key not in known:
-                raise refuse(f"{cls.__name__}.{key}", f"one of {sorted(known)}", f"{sorted(known)} 之一", key)
-        return cls(**{key: _typed(f"{cls.__name__}.{key}", hints[key], value) for key, value in data.items()})
+        return record_from_dict(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +173,30 @@ class PreprocessConfig(Config):
     costs: Costs = field(default_factory=Costs)
 
 
+def record_to_dict(record: Any) -> dict[str, Any]:
+    """Any frozen record of numbers, words, tuples and records as nested dicts, lists, strings and numbers."""
+    return {f.name: _plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
+
+
+def record_from_dict(cls: type[R], data: Mapping[str, Any]) -> R:
+    """The record of this class that ``data`` describes; absent keys take the defaults.
+
+    Raises:
+        CheckpointError: an unknown or a missing key, or a value of another type.
+    """
+    if not isinstance(data, Mapping):
+        raise refuse(cls.__name__, "a table", "一个表", data)
+    hints = get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, cls))}
+    for key in data:
+        if key not in fields:
+            raise refuse(f"{cls.__name__}.{key}", f"one of {sorted(fields)}", f"{sorted(fields)} 之一", key)
+    for key, f in fields.items():
+        if key not in data and f.default is MISSING and f.default_factory is MISSING:
+            raise refuse(f"{cls.__name__}.{key}", "a value", "有值", None)
+    return cls(**{key: _typed(f"{cls.__name__}.{key}", hints[key], value) for key, value in data.items()})
+
+
 def refuse(name: str, wanted: str, wanted_zh: str, got: object) -> CheckpointError:
     """The error for a value in a checkpoint that cannot be used."""
     return CheckpointError(
@@ -187,21 +205,25 @@ def refuse(name: str, wanted: str, wanted_zh: str, got: object) -> CheckpointErr
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Config):
-        return value.to_dict()
-    return list(value) if isinstance(value, tuple) else value
+    if dataclasses.is_dataclass(value):
+        return record_to_dict(value)
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, Config):
-        return kind.from_dict(value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return record_from_dict(kind, value)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise refuse(name, f"one of {list(get_args(kind))}", f" {list(get_args(kind))} 之一", value)
         return value
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
-        if not isinstance(value, list | tuple) or len(value) != len(kinds):
+        if not isinstance(value, list | tuple):
+            raise refuse(name, "a list", "列表", value)
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * len(value)
+        if len(value) != len(kinds):
             raise refuse(name, f"{len(kinds)} values", f" {len(kinds)} 个值", value)
         return tuple(_typed(name, k, v) for k, v in zip(kinds, value, strict=True))
     if kind is float and type(value) is int:

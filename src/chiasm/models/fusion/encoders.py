@@ -12,6 +12,7 @@ from chiasm.models.stems import PictureStem, TextStem, text_block, vision_block
 from chiasm.models.vit.config import VitConfig
 from chiasm.models.vit.model import Vit
 from chiasm.nn.blocks import Encoder
+from chiasm.nn.relevance import Positions, Step
 
 Values = Tensor | Sequence[Tensor]
 
@@ -22,6 +23,14 @@ class TellsLayers(Protocol):
 
     def layers(self, values: Values, mask_bt: Tensor | None) -> list[Tensor]:
         """States ``[b, t, d]`` after each block, the last as the encoder would return them."""
+
+
+@runtime_checkable
+class TellsLooks(Protocol):
+    """What an encoder has that can say where it looked; one without it is taken for not looking around."""
+
+    def looks(self, own: Positions) -> list[list[Step]]:
+        """Who looks at whom, block by block."""
 
 
 class PictureLayers(nn.Module):
@@ -36,6 +45,10 @@ class PictureLayers(nn.Module):
         """See :class:`TellsLayers`."""
         assert isinstance(values, Tensor)
         return _climb(self.encoder, self.stem(values), mask_bt)
+
+    def looks(self, own: Positions) -> list[list[Step]]:
+        """See :class:`TellsLooks`."""
+        return self.encoder.looks(own)
 
     def start(self, vit: Vit) -> None:
         """Begin from trained weights; ValueError if they are of another shape."""
@@ -55,6 +68,10 @@ class TextLayers(nn.Module):
         """See :class:`TellsLayers`."""
         assert isinstance(values, Tensor)
         return _climb(self.encoder, self.stem(values), mask_bt)
+
+    def looks(self, own: Positions) -> list[list[Step]]:
+        """See :class:`TellsLooks`."""
+        return self.encoder.looks(own)
 
     def start(self, bert: Bert) -> None:
         """Begin from trained weights; ValueError if they are of another shape."""

@@ -7,9 +7,20 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.models.fusion.config import FusionConfig
-from chiasm.models.fusion.encoders import TellsLayers, Values, make_encoder
-from chiasm.nn.blocks import Encoder
-from chiasm.nn.fusion import Adapter, Bridged, StandIn, make_combination, pool
+from chiasm.models.fusion.encoders import (
+    PictureLayers,
+    TellsLayers,
+    TellsLooks,
+    TextLayers,
+    Values,
+    make_encoder,
+)
+from chiasm.models.traced_pair import PairFlow, TracedPair, VectorHeads, trace_pair
+from chiasm.nn.blocks import Block, Encoder
+from chiasm.nn.fusion import Adapter, Bridged, StandIn, make_combination
+from chiasm.nn.pooling import FirstPool, MeanPool
+from chiasm.nn.relevance import Flow, Positions, Step
+from chiasm.preprocess.prepared import PreparedPart
 
 
 class Given(NamedTuple):
@@ -41,6 +52,13 @@ class Side(NamedTuple):
 
     layers: list[Tensor]
     mask_bt: Tensor
+
+
+class SideLooks(NamedTuple):
+    """Positions of one modality, and who looks at whom in its encoder, block by block."""
+
+    positions: Positions
+    groups: list[list[Step]]
 
 
 class EarlyFusion(nn.Module):
@@ -77,6 +95,16 @@ class EarlyFusion(nn.Module):
         out_bsd = self.trunk(torch.cat(states, dim=1), mask_bs)
         return Fused(out_bsd[:, 0], out_bsd, mask_bs, {"fused": slice(0, 1), **spans})
 
+    def flow(self, sides: list[SideLooks], count: int) -> Flow:
+        """Who looks at whom; behind the ``count`` positions of the modalities comes the token of its own,
+        which is read, then what stands in for each."""
+        groups, sequence, summary = [], [count], count
+        for n, (side, local) in enumerate(zip(sides, self.locals, strict=True), 1):
+            groups += [*side.groups, *(local.looks(side.positions) if isinstance(local, Encoder) else [])]
+            sequence += [*side.positions, *([] if self.stand_in is None else [summary + n])]
+        count = 1 + max(sequence)
+        return Flow(groups=[*groups, *self.trunk.looks(sequence)], readers=[summary], count=count)
+
 
 class LateFusion(nn.Module):
     """Each modality by itself down to one vector; then a combination of the vectors."""
@@ -84,7 +112,7 @@ class LateFusion(nn.Module):
     def __init__(self, config: FusionConfig) -> None:
         super().__init__()
         c = config
-        self.first = [side.pooling == "first" for side in c.sides]
+        self.pools = nn.ModuleList(FirstPool() if side.pooling == "first" else MeanPool() for side in c.sides)
         self.adapters = nn.ModuleList(Adapter(side.encoder.width, c.width) for side in c.sides)
         self.stand_in = StandIn(len(c.sides), c.width) if c.missing == "vector" else None
         self.combine = make_combination(c.combining, len(c.sides), c.width, rank=c.rank, hidden=c.hidden)
@@ -93,8 +121,8 @@ class LateFusion(nn.Module):
     def forward(self, sides: list[Side]) -> Fused:
         """Encoded modalities, in the order of the configuration."""
         vectors = [
-            adapter(pool(side.layers[-1], side.mask_bt, first=first))
-            for side, adapter, first in zip(sides, self.adapters, self.first, strict=True)
+            adapter(pool(side.layers[-1], side.mask_bt))
+            for side, adapter, pool in zip(sides, self.adapters, self.pools, strict=True)
         ]
         x_bmd = torch.stack(vectors, dim=1)
         present_bm = torch.stack([side.mask_bt.any(dim=1) for side in sides], dim=1)
@@ -102,6 +130,20 @@ class LateFusion(nn.Module):
             x_bmd, present_bm = self.stand_in.vectors(x_bmd, present_bm)
         vector_bd = self.norm(self.combine(x_bmd, present_bm))
         return Fused(vector_bd, x_bmd[:, :0], present_bm[:, :0], {})
+
+    def flow(self, sides: list[SideLooks], count: int) -> Flow:
+        """Who looks at whom; behind the ``count`` positions of the modalities come their means. Read are the
+        means, or the first positions; how the vectors are combined is no attention."""
+        groups, readers = [], []
+        for side, pool in zip(sides, self.pools, strict=True):
+            groups += side.groups
+            if isinstance(pool, MeanPool):
+                groups.append([Step(pool, [count], side.positions)])
+                readers.append(count)
+                count += 1
+            else:
+                readers.append(side.positions[0])
+        return Flow(groups=groups, readers=readers, count=count)
 
 
 class HierarchicalFusion(nn.Module):
@@ -122,6 +164,30 @@ class HierarchicalFusion(nn.Module):
         states_bqd = self.stream(layers, [side.mask_bt for side in sides], self.stand_in)
         mask_bq = torch.ones(states_bqd.shape[:2], dtype=torch.bool, device=states_bqd.device)
         return Fused(states_bqd.mean(dim=1), states_bqd, mask_bq, {"fused": slice(0, states_bqd.shape[1])})
+
+    def flow(self, sides: list[SideLooks], count: int) -> Flow:
+        """Who looks at whom; behind the ``count`` positions of the modalities comes what stands in for each,
+        then the queries, all of which are read.
+
+        A bridge is taken to see what all blocks of the encoder so far have taken up: where ``layers`` fall
+        from one bridge to the next, what deeper ones did counts, too.
+        """
+        context: list[int] = []
+        for side in sides:
+            context += side.positions
+            if self.stand_in is not None:
+                context.append(count)
+                count += 1
+        queries = range(count, count + len(self.stream.query_nd))
+        groups: list[list[Step]] = []
+        done = [0] * len(sides)
+        for block, layers in zip(self.stream.blocks, zip(*self.chosen, strict=True), strict=True):
+            for n, (side, layer) in enumerate(zip(sides, layers, strict=True)):
+                groups += side.groups[done[n] : layer]
+                done[n] = max(done[n], layer)
+            assert isinstance(block, Block)
+            groups.append(block.looks(queries, context))
+        return Flow(groups=groups, readers=queries, count=count + len(queries))
 
 
 _FUSIONS = {"early": EarlyFusion, "late": LateFusion, "hierarchical": HierarchicalFusion}
@@ -162,6 +228,57 @@ class FusionModel(nn.Module):
             [self._encode(n, inputs.get(s.name), b) for n, s in enumerate(self.config.sides)]
         )
         return fused
+
+    def flow(self, counts: Mapping[str, int]) -> Flow:
+        """Who looks at whom among so many positions of every modality, padding included; they are numbered
+        through in the order of the configuration, and what the fusion adds comes behind them."""
+        sides, count = [], 0
+        for side in self.config.sides:
+            positions = range(count, count + counts[side.name])
+            encoder = self.encoders[side.name]
+            sides.append(
+                SideLooks(positions, encoder.looks(positions) if isinstance(encoder, TellsLooks) else [])
+            )
+            count += counts[side.name]
+        assert isinstance(self.fusion, EarlyFusion | LateFusion | HierarchicalFusion)
+        return self.fusion.flow(sides, count)
+
+    def trace_pair(
+        self, picture: PreparedPart, text: PreparedPart, heads: VectorHeads | None = None
+    ) -> TracedPair:
+        """A pair with all that is looked at on its way; ``heads``: logits by name of its vector
+        ``[1, width]``.
+
+        Raises:
+            ValueError: other modalities than a picture that a ViT sees and a text that a BERT reads.
+        """
+        kinds = {type(encoder): name for name, encoder in self.encoders.items()}
+        if len(self.encoders) != 2 or set(kinds) != {PictureLayers, TextLayers}:
+            raise ValueError(f"expected a ViT and a BERT, got {list(self.encoders)}")
+        names = (kinds[PictureLayers], kinds[TextLayers])
+        see, read = (self.encoders[name] for name in names)
+        assert isinstance(see, PictureLayers)
+        assert isinstance(read, TextLayers)
+
+        def flow(p: int, t: int) -> PairFlow:
+            counts = dict(zip(names, (p, t), strict=True))
+            first = next(iter(self.encoders)) == names[0]
+            own_p, own_t = (range(p), range(p, p + t)) if first else (range(t, t + p), range(t))
+            return PairFlow(**vars(self.flow(counts)), picture=own_p, text=own_t)
+
+        def compute(pixels_bhwc: Tensor, ids_bt: Tensor) -> Mapping[str, Tensor]:
+            given = dict(zip(names, (Given(pixels_bhwc), Given(ids_bt)), strict=True))
+            return {} if heads is None else heads(self(given).vector_bd)
+
+        return trace_pair(
+            picture,
+            text,
+            compute,
+            flow=flow,
+            places=see.stem.vit.places,
+            embedding=read.stem.bert.token,
+            device=next(self.parameters()).device,
+        )
 
     def _encode(self, index: int, given: Given | None, b: int) -> Side:
         side = self.config.sides[index]

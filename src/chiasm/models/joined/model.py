@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from chiasm.models.bert.model import Bert
 from chiasm.models.joined.config import JoinedConfig
 from chiasm.models.stems import PictureStem, TextStem, text_block, vision_block
+from chiasm.models.traced_pair import PairFlow, TracedPair, VectorHeads, trace_pair
 from chiasm.models.vit.model import Vit
 from chiasm.nn.blocks import Block, Encoder
+from chiasm.nn.relevance import Positions, Step
 from chiasm.preprocess.places import Place, patch_places
+from chiasm.preprocess.prepared import PreparedPart
 
 
 class JoinedStates(NamedTuple):
@@ -78,6 +81,10 @@ class Concatenated(nn.Module):
         x_bsd = self.encoder(x_bsd, mask)
         return x_bsd[:, : picture_bpd.shape[1]], x_bsd[:, picture_bpd.shape[1] :]
 
+    def looks(self, picture: Positions, text: Positions) -> list[list[Step]]:
+        """Who looks at whom, block by block."""
+        return self.encoder.looks([*picture, *text])
+
 
 class Crossed(nn.Module):
     """A stack for each side; the last blocks look at the other side's previous layer."""
@@ -108,6 +115,13 @@ class Crossed(nn.Module):
             p = vision(p, mask_bp, *seen_t) if p.shape[1] else p
             t = text(t, mask_bt, *seen_p) if t.shape[1] else t
         return self.vision.norm(p), self.text.norm(t)
+
+    def looks(self, picture: Positions, text: Positions) -> list[list[Step]]:
+        """Who looks at whom: first each side by itself, then both at once."""
+        own_p, own_t = self.vision.looks(picture, text), self.text.looks(text, picture)
+        n = self.crossed
+        across = [[*p, *t] for p, t in zip(own_p[-n:], own_t[-n:], strict=True)]
+        return [*own_p[:-n], *own_t[:-n], *across]
 
 
 class Joined(nn.Module):
@@ -158,6 +172,32 @@ class Joined(nn.Module):
         real_bp = _real(picture_bpd) if mask_bp is None else mask_bp
         real_bt = _real(text_btd) if mask_bt is None else mask_bt
         return JoinedStates(picture_bpd, text_btd, real_bp, real_bt, grid)
+
+    def picture_places(self, height: int, width: int) -> list[Place]:
+        """What the positions are of pictures of so many pixels."""
+        return self.pictures.vit.places(height, width)
+
+    def flow(self, p: int, t: int) -> PairFlow:
+        """Who looks at whom among so many positions of the picture and then of the text, padding included;
+        read are the first of either side, as :meth:`JoinedStates.vector` does."""
+        picture, text = range(p), range(p, p + t)
+        groups = self.trunk.looks(picture, text)
+        return PairFlow(groups=groups, readers=[0, p], count=p + t, picture=picture, text=text)
+
+    def trace_pair(
+        self, picture: PreparedPart, text: PreparedPart, heads: VectorHeads | None = None
+    ) -> TracedPair:
+        """A pair with all that is looked at on its way; ``heads``: logits by name of its vector
+        ``[1, width]``."""
+        return trace_pair(
+            picture,
+            text,
+            lambda pixels, ids: {} if heads is None else heads(self(pixels, ids).vector()),
+            flow=self.flow,
+            places=self.picture_places,
+            embedding=self.texts.bert.token,
+            device=self.type_nd.device,
+        )
 
     @torch.no_grad()
     def start(self, vit: Vit | None = None, bert: Bert | None = None) -> None:

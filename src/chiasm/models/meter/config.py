@@ -109,3 +109,8 @@ class MeterHeadsConfig:
     answers: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ()
     entailment: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> int:
+        """How many pictures a verdict is about."""
+        return 2

@@ -3,23 +3,27 @@ picture belong together, questions, sentences about one or two pictures; or, wit
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import takewhile
-from typing import TypeVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chiasm.errors import InvalidInput
+from chiasm.models.batching import pad_ids
 from chiasm.models.generate import greedy
 from chiasm.models.meter.config import MeterConfig, MeterHeadsConfig
 from chiasm.models.meter.model import Meter, MeterStates
-from chiasm.models.vilt.heads import Answer, Classifier, WordHead
+from chiasm.models.pair_heads import PairHeads
+from chiasm.models.pairs import PairBatch, pad_pixels
+from chiasm.models.traced_pair import PairFlow, TracedPair, log_odds, trace_pair
+from chiasm.models.vilt.heads import Classifier, WordHead
 from chiasm.nn.attention import MultiHeadAttention
 from chiasm.nn.blocks import BlockConfig, FeedForward
 from chiasm.nn.cache import KeyValueCache, causal_mask
-
-H = TypeVar("H", bound=nn.Module)
+from chiasm.nn.relevance import Positions, Step, block_steps
+from chiasm.preprocess.prepared import PreparedPart
 
 
 class DecoderBlock(nn.Module):
@@ -53,6 +57,10 @@ class DecoderBlock(nn.Module):
         x_btd = self.cross_norm(x_btd + self.cross(x_btd, states_bsd, mask_bs, across))
         out: Tensor = self.feed_forward_norm(x_btd + self.feed_forward(x_btd))
         return out
+
+    def looks(self, own: Positions, states: Positions) -> list[Step]:
+        """Who looks at whom: the tokens, then from them across."""
+        return block_steps(self.attention, self.cross, own, states)
 
 
 class AnswerDecoder(nn.Module):
@@ -96,6 +104,10 @@ class AnswerDecoder(nn.Module):
         logits: Tensor = self.words(x_btd, self.token.weight)
         return logits
 
+    def looks(self, own: Positions, states: Positions) -> list[list[Step]]:
+        """Who looks at whom, block by block; tokens behind one get no weight."""
+        return [block.looks(own, states) for block in self.blocks if isinstance(block, DecoderBlock)]
+
 
 class _Speaker:
     """The decoder and what it looks across to, as :func:`chiasm.models.generate.greedy` takes it."""
@@ -117,12 +129,16 @@ class _Speaker:
         return logits
 
 
-class HeadedMeter(nn.Module):
-    """The trunk, those heads that there are, and a decoder if the trunk's kind has one.
+class HeadedMeter(PairHeads):
+    """The trunk, those heads that there are (see :class:`~chiasm.models.pair_heads.PairHeads`), and a decoder
+    if the trunk's kind has one.
 
-    Raises:
-        InvalidInput: a head that is not there.
+    The sides of prepared pictures are multiples of a patch.
     """
+
+    family: ClassVar[str] = "METER"
+    padded: ClassVar[bool] = False
+    heads: MeterHeadsConfig
 
     def __init__(self, config: MeterConfig, heads: MeterHeadsConfig) -> None:
         super().__init__()
@@ -132,64 +148,106 @@ class HeadedMeter(nn.Module):
         self.words = (
             WordHead(c.width, c.text.vocabulary, c.activation, c.epsilon, tied=False) if heads.words else None
         )
-        self.matching = nn.Linear(pair, 2) if heads.matching else None  # no, yes
+        self.matching = nn.Linear(pair, 2) if heads.matching else None
         self.ranking = nn.Linear(pair, 1) if heads.ranking else None
         self.answers = Classifier(pair, pair, len(heads.answers)) if heads.answers else None
         self.verdicts = Classifier(2 * pair, pair, len(heads.verdicts)) if heads.verdicts else None
         self.entailment = Classifier(pair, pair, len(heads.entailment)) if heads.entailment else None
         self.decoder = AnswerDecoder(c) if c.kind == "encoder-decoder" else None
 
+    @property
+    def cell(self) -> int:
+        """Pixels of the side of a patch."""
+        return self.config.vision.patch
+
+    @property
+    def trunk(self) -> Meter:
+        """What reads both sides."""
+        return self.meter
+
+    def said(self, pooled_bd: Tensor) -> dict[str, Tensor]:
+        """As of :class:`~chiasm.models.pair_heads.PairHeads`, and ``entailment``."""
+        found = super().said(pooled_bd)
+        if self.entailment is not None:
+            found["entailment"] = log_odds(self.entailment_logits(pooled_bd)[0])
+        return found
+
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Of answers, and of what a picture says of a sentence."""
+        return {**super().class_names(), "entailment": self.heads.entailment}
+
+    def trace_pair(
+        self, picture: PreparedPart, text: PreparedPart, written: PreparedPart | None = None
+    ) -> TracedPair:
+        """A pair with all that is looked at on its way to what the heads say; where there are none, or
+        something ``written`` is asked about, to ``written``, the log-probability of all its tokens.
+
+        Args:
+            written: between the token that begins and one that ends; without it, what the model writes itself
+                between the first and the last token of the text.
+
+        Raises:
+            InvalidInput: no decoder to write.
+        """
+        heads = (self.matching, self.ranking, self.answers, self.entailment)
+        if written is None and any(head is not None for head in heads):
+            return super().trace_pair(picture, text)
+        decoder, trunk = self.there(self.decoder, "writing"), self.trunk
+        device = next(self.parameters()).device
+        if written is None:
+            written_bt = self._own_words(picture, text, device)
+        else:
+            written_bt, _ = pad_ids([written], device)
+        before_bt, wanted_bt = written_bt[:, :-1], written_bt[:, 1:]
+
+        def compute(pixels_bhwc: Tensor, ids_bt: Tensor) -> dict[str, Tensor]:
+            logits_btv = decoder(before_bt, trunk(pixels_bhwc, ids_bt).states_bsd)
+            return {"written": -F.cross_entropy(logits_btv[0], wanted_bt[0], reduction="sum")}
+
+        def flow(p: int, t: int) -> PairFlow:
+            read = trunk.flow(p, t)
+            queries = range(read.count, read.count + before_bt.shape[1])
+            groups = [*read.groups, *decoder.looks(queries, range(read.count))]
+            return replace(read, groups=groups, readers=queries, count=read.count + len(queries))
+
+        return trace_pair(
+            picture,
+            text,
+            compute,
+            flow=flow,
+            places=trunk.picture_places,
+            embedding=trunk.embedding,
+            device=device,
+        )
+
+    @torch.no_grad()
+    def _own_words(self, picture: PreparedPart, text: PreparedPart, device: torch.device) -> Tensor:
+        """What the model writes about a pair, ``[1, t]``, as long as it wants, between begin and end."""
+        pixels_bhwc, _ = pad_pixels([picture], device)
+        ids_bt, _ = pad_ids([text], device)
+        begin, end = int(ids_bt[0, 0]), int(ids_bt[0, -1])
+        room = self.config.text.positions - 1
+        (tokens,) = self.write(self.meter(pixels_bhwc, ids_bt), begin, ends=[end], most=room)
+        return torch.tensor([[begin, *tokens, end]], device=device)
+
+    def vectors(self, batch: PairBatch) -> Tensor:
+        """What stands for each text with each of its pictures, ``[b, pictures, 2 width]``."""
+        pooled = [
+            self.meter.vector(pixels_bhwc, batch.ids_bt, batch.mask_bt, picture=number)
+            for number, (pixels_bhwc, _) in enumerate(batch.pictures, 1)
+        ]
+        return torch.stack(pooled, dim=1)
+
     def word_logits(self, text_btd: Tensor) -> Tensor:
         """Of the text's fused states: which word each token is, ``[b, t, vocabulary]`` (MLM)."""
-        head = _there(self.words, "words")
+        head = self.there(self.words, "words")
         assert head.weight is not None
         logits: Tensor = head(text_btd, head.weight)
         return logits
 
-    def match_logits(self, pooled_bd: Tensor) -> Tensor:
-        """``[b, 2]``: that text and picture do not belong together, and that they do (ITM)."""
-        logits: Tensor = _there(self.matching, "matching")(pooled_bd)
-        return logits
-
-    def fit(self, pooled_bd: Tensor) -> Tensor:
-        """How well text and picture belong together, ``[b]``: the ranking's number if there is that head,
-        else the logit of their match, whose sigmoid is its probability (ITM)."""
-        if self.ranking is not None:
-            ranked_bc: Tensor = self.ranking(pooled_bd)
-            return ranked_bc[:, 0]
-        logits_bc = self.match_logits(pooled_bd)
-        return logits_bc[:, 1] - logits_bc[:, 0]
-
-    @torch.no_grad()
-    def start_ranking(self) -> None:
-        """Begin the ranking from what says that a pair belongs together, to be fine-tuned."""
-        matching, ranking = _there(self.matching, "matching"), _there(self.ranking, "ranking")
-        ranking.weight.copy_(matching.weight[1:])
-        ranking.bias.copy_(matching.bias[1:])
-
-    def answer_logits(self, pooled_bd: Tensor) -> Tensor:
-        """``[b, answers]`` (VQA); each has a probability of its own."""
-        logits: Tensor = _there(self.answers, "answers")(pooled_bd)
-        return logits
-
-    def likeliest(self, pooled_bd: Tensor, top_k: int = 5) -> list[list[Answer]]:
-        """The likeliest answers to each question, best first."""
-        names = self.heads.answers
-        best = self.answer_logits(pooled_bd).sigmoid().topk(max(0, min(top_k, len(names))), dim=-1)
-        return [
-            [Answer(names[number], value) for value, number in zip(*row, strict=True)]
-            for row in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
-
-    def verdict_logits(self, first_bd: Tensor, second_bd: Tensor) -> Tensor:
-        """``[b, verdicts]`` of a sentence's vectors with the first of two pictures, of type 1, and with the
-        second, of type 2 (NLVR2)."""
-        logits: Tensor = _there(self.verdicts, "verdicts")(torch.cat([first_bd, second_bd], dim=-1))
-        return logits
-
     def entailment_logits(self, pooled_bd: Tensor) -> Tensor:
         """``[b, entailment]`` (SNLI-VE)."""
-        logits: Tensor = _there(self.entailment, "entailment")(pooled_bd)
+        logits: Tensor = self.there(self.entailment, "entailment")(pooled_bd)
         return logits
 
     def decoder_loss(self, states: MeterStates, ids_bt: Tensor, mask_bt: Tensor | None = None) -> Tensor:
@@ -202,7 +260,7 @@ class HeadedMeter(nn.Module):
         Raises:
             ValueError: no token comes after the first.
         """
-        decoder = _there(self.decoder, "writing")
+        decoder = self.there(self.decoder, "writing")
         wanted_bt = ids_bt[:, 1:]
         real_bt = torch.ones_like(wanted_bt, dtype=torch.bool) if mask_bt is None else mask_bt[:, 1:]
         if not bool(real_bt.any()):
@@ -220,7 +278,7 @@ class HeadedMeter(nn.Module):
         room = self.config.text.positions
         if not 0 <= most <= room:
             raise ValueError(f"expected at most {room} tokens to write, got {most}")
-        speaker = _Speaker(_there(self.decoder, "writing"), states)
+        speaker = _Speaker(self.there(self.decoder, "writing"), states)
         first_b = torch.full((len(states.text_btd),), begin, device=states.text_btd.device)
         steps = greedy(speaker, first_b[:, None], most, ends=ends)
         written_bt = torch.stack([first_b, *steps], dim=1)[:, 1:]
@@ -237,13 +295,3 @@ class HeadedMeter(nn.Module):
     ) -> list[str]:
         """:meth:`write` as texts; ``decode`` is the tokeniser's, from ids to a text."""
         return [decode(tokens) for tokens in self.write(states, begin, ends=ends, most=most)]
-
-
-def _there(head: H | None, name: str) -> H:
-    if head is None:
-        raise InvalidInput(
-            f"expected a METER with a head for {name}, got one without",
-            f"此 METER 模型没有 {name} 头",
-            code="unsupported_task",
-        )
-    return head

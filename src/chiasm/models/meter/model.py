@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from chiasm.models.bert.model import Bert
 from chiasm.models.meter.config import MeterConfig
+from chiasm.models.traced_pair import PairFlow
 from chiasm.models.vilt.model import Pooler
 from chiasm.models.vit.model import Vit
 from chiasm.nn.blocks import Block
 from chiasm.nn.recorder import active_recorder
+from chiasm.nn.relevance import Positions, Step
 from chiasm.preprocess.places import Place, patch_places
 
 Masks = tuple[Tensor | None, Tensor | None]
@@ -87,6 +89,14 @@ class CoAttention(nn.Module):
             t, p = _through(text, t, mask_bt, *seen_p, at=at), _through(picture, p, mask_bp, *seen_t, at=at)
         return t, p
 
+    def looks(self, text: Positions, picture: Positions) -> list[list[Step]]:
+        """Who looks at whom: both sides at once, layer by layer."""
+        return [
+            [*own_t.looks(text, picture), *own_p.looks(picture, text)]
+            for own_t, own_p in zip(self.text, self.picture, strict=True)
+            if isinstance(own_t, Block) and isinstance(own_p, Block)
+        ]
+
 
 class MergedAttention(nn.Module):
     """One stack over one sequence, the text first (fig. 2)."""
@@ -118,6 +128,10 @@ class MergedAttention(nn.Module):
             x_bsd = _through(block, x_bsd, mask, at=at)
         end = min(t, 1) if first else t
         return x_bsd[:, :end], x_bsd[:, end:]
+
+    def looks(self, text: Positions, picture: Positions) -> list[list[Step]]:
+        """Who looks at whom, block by block."""
+        return [block.looks([*text, *picture]) for block in self.blocks if isinstance(block, Block)]
 
 
 class Meter(nn.Module):
@@ -184,6 +198,26 @@ class Meter(nn.Module):
         sides, masks = self._embedded(pixels_bhwc, ids_bt, mask_bt, mask_bp, picture)
         whole = active_recorder() is not None  # whoever looks wants to see all of them
         return self._pooled(self.fusion(*sides, *masks, first=not whole), masks)
+
+    @property
+    def embedding(self) -> nn.Module:
+        """What looks tokens up."""
+        return self.text.token
+
+    def picture_places(self, height: int, width: int) -> list[Place]:
+        """What the positions are of pictures of so many pixels."""
+        return self.vision.places(height, width)
+
+    def flow(self, p: int, t: int) -> PairFlow:
+        """Who looks at whom among so many positions of the text and then of the picture, padding included:
+        each encoder by itself, then what fuses; read are the first of either side."""
+        text, picture = range(t), range(t, t + p)
+        groups = [
+            *self.text.encoder.looks(text),
+            *self.vision.encoder.looks(picture),
+            *self.fusion.looks(text, picture),
+        ]
+        return PairFlow(groups=groups, readers=[0, t], count=t + p, picture=picture, text=text)
 
     @torch.no_grad()
     def start(self, vit: Vit | None = None, bert: Bert | None = None) -> None:

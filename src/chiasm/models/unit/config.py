@@ -26,6 +26,7 @@ class TaskConfig:
         several: several answers can be right, each to a degree in [0, 1] (VQA).
         attributes: of objects; 0: none are asked for.
         text: which of the text's states the decoder sees: ``all``, or the ``first``, [CLS].
+        labels: names of the classes; without them, their numbers from 0.
 
     Raises:
         ValueError: what is no task.
@@ -39,8 +40,16 @@ class TaskConfig:
     several: bool = False
     attributes: int = 0
     text: Seen = "all"
+    labels: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all classes."""
+        return self.labels or tuple(str(number) for number in range(self.classes))
 
     def __post_init__(self) -> None:
+        if self.labels and len(self.labels) != self.classes:
+            raise ValueError(f"expected {self.classes} labels of {self.name!r}, got {len(self.labels)}")
         if not self.name.isidentifier() or hasattr(nn.ModuleDict, self.name):
             raise ValueError(f"expected a task's name of letters, digits and _, got {self.name!r}")
         if self.kind not in get_args(Kind):

@@ -17,6 +17,7 @@ from chiasm.models.unit.resnet import ResNet
 from chiasm.nn.attention import MultiHeadAttention, weigh
 from chiasm.nn.blocks import BlockConfig, FeedForward
 from chiasm.nn.recorder import active_recorder
+from chiasm.nn.relevance import Positions, Step, block_steps
 
 Size = tuple[int, int]
 """Height and width."""
@@ -84,6 +85,10 @@ class PositionedBlock(nn.Module):
             x_btd = self.cross_norm(x_btd + self.cross.attend(x_btd + positions_btd, memory))
         out: Tensor = self.feed_forward_norm(x_btd + self.feed_forward(x_btd))
         return out
+
+    def looks(self, own: Positions, memory: Positions | None = None) -> list[Step]:
+        """Who looks at whom: the block's own sequence, and the memory."""
+        return block_steps(self.attention, self.cross, own, memory)
 
 
 class Cells(NamedTuple):
@@ -153,6 +158,7 @@ class PictureEncoder(nn.Module):
         """uint8 ``[b, h, w, 3]`` → states of the cells for the decoder, and which cells there are.
 
         Args:
+            pixels_bhwc: to differentiate by them, the same values as numbers.
             sizes: height and width of each picture, which lies in the upper left; (0, 0): there is none.
             token_d: of the task, ``[encoder_width]``.
 
@@ -171,6 +177,15 @@ class PictureEncoder(nn.Module):
             states_bpd = states_bpd + x_bpd
         values_bpd = self.widen(states_bpd)
         return Memory(values_bpd, values_bpd + self.widen_positions(positions), own.real_bp), own
+
+    def grid(self, height: int, width: int) -> Size:
+        """Rows and columns of the cells of pictures of so many pixels."""
+        stride = self.config.resnet.stride
+        return -(-height // stride), -(-width // stride)
+
+    def looks(self, own: Positions) -> list[list[Step]]:
+        """Who looks at whom among the cells, behind a token of the task if there is one."""
+        return [block.looks(own) for block in self.blocks if isinstance(block, PositionedBlock)]
 
     def _encoded(
         self, x_bpd: Tensor, positions_bpd: Tensor, mask_bp: Tensor | None, token_d: Tensor | None
@@ -199,7 +214,8 @@ class PictureEncoder(nn.Module):
 
     @staticmethod
     def _check(pixels_bhwc: Tensor, sizes: Sequence[Size] | None) -> None:
-        if pixels_bhwc.dim() != 4 or pixels_bhwc.shape[3] != 3 or pixels_bhwc.dtype != torch.uint8:
+        bytes_ = pixels_bhwc.dtype == torch.uint8 or pixels_bhwc.requires_grad
+        if pixels_bhwc.dim() != 4 or pixels_bhwc.shape[3] != 3 or not bytes_:
             raise ValueError(
                 f"expected pictures as uint8 [b, h, w, 3], got {pixels_bhwc.dtype} {list(pixels_bhwc.shape)}"
             )

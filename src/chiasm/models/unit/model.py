@@ -10,12 +10,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from chiasm.models.unit.config import TaskConfig, UnitConfig
+from chiasm.errors import InvalidInput
+from chiasm.models.batching import pad_ids
+from chiasm.models.pairs import Answer, Detection, PairBatch, Pictures, likeliest, over_pairs, pad_pixels
+from chiasm.models.traced_pair import PairFlow, TracedPair, log_odds, trace_pair
+from chiasm.models.unit.config import Kind, TaskConfig, UnitConfig
 from chiasm.models.unit.encoder import Memory, PictureEncoder, PositionedBlock, Size, TextEncoder
 from chiasm.models.unit.heads import AnswerHead, DetectionHead, Detections
 from chiasm.nn.blocks import BlockConfig
 from chiasm.nn.losses.detection import Objects, SetWeights
+from chiasm.nn.relevance import Positions, Step
 from chiasm.preprocess.places import Place, patch_places
+from chiasm.preprocess.prepared import PreparedPart
 
 
 class UnitStates(NamedTuple):
@@ -83,6 +89,10 @@ class Decoder(nn.Module):
             x_bqd = block(x_bqd, positions_bqd, None, memory)
             layers.append(self.norm(x_bqd))
         return tuple(layers)
+
+    def looks(self, queries: Positions, memory: Positions) -> list[list[Step]]:
+        """Who looks at whom, block by block."""
+        return [block.looks(queries, memory) for block in self.blocks if isinstance(block, PositionedBlock)]
 
 
 class Task(nn.Module):
@@ -161,7 +171,7 @@ class Unit(nn.Module):
                 )
             )
         memory = _joined(sides, own)
-        layers = self.decoders["shared" if self.config.shared else task](picked.query_nd, memory)
+        layers = self._decoder(task)(picked.query_nd, memory)
         tokens = 0 if ids_bt is None else sides[-1].values_bsd.shape[1]
         if seen is None:
             return UnitStates(task, layers, (0, 0), tokens, memory.mask_bs)
@@ -169,6 +179,87 @@ class Unit(nn.Module):
         shown = (pixels_bhwc.shape[1], pixels_bhwc.shape[2])
         kept = None if sizes is None else tuple(sizes)
         return UnitStates(task, layers, seen.grid, tokens, memory.mask_bs, shown, kept)
+
+    def picture_places(self, height: int, width: int) -> list[Place]:
+        """What the positions are of pictures of so many pixels: cells."""
+        assert self.pictures is not None
+        return patch_places(*self.pictures.grid(height, width))
+
+    def flow(self, task: str, p: int, t: int, *, query: int = 0) -> PairFlow:
+        """Who looks at whom among so many cells and then tokens, padding included: each encoder by itself,
+        with the task's token, then the queries of the task, of which one is read.
+
+        Raises:
+            ValueError: no such task.
+        """
+        own, picked = self.config.task(task), self._task(task)
+        picture, text = range(p), range(p, p + t)
+        groups: list[list[Step]] = []
+        count = p + t
+        for positions, encoder, token_d in (
+            (picture, self.pictures, picked.picture_token_d),
+            (text, None if self.texts is None else self.texts.bert.encoder, picked.text_token_d),
+        ):
+            if positions and encoder is not None:
+                groups += encoder.looks(positions if token_d is None else [count, *positions])
+                count += token_d is not None
+        queries = range(count, count + own.queries)
+        memory = [*picture, *(text if own.text == "all" else text[:1])]
+        groups += self._decoder(task).looks(queries, memory)
+        return PairFlow(
+            groups=groups,
+            readers=[queries[query]],
+            count=count + own.queries,
+            picture=picture,
+            text=text,
+        )
+
+    def trace_pair(
+        self, picture: PreparedPart, text: PreparedPart, *, task: str | None = None, query: int | None = None
+    ) -> TracedPair:
+        """A pair with all that is looked at on its way through a task; without one, through the first that
+        classifies a picture and a text.
+
+        Of a task that classifies the logits are ``answer`` (``[classes]``); of one query of one that detects,
+        ``object`` (``[classes + 1]``, "no object" last) and ``box`` (``[4]``, centre and size).
+
+        Args:
+            text: its tokens are not read where the task is about pictures alone.
+            query: which to ask of a task that detects; the one that is surest of an object without it.
+
+        Raises:
+            InvalidInput: there is no task for pairs. ValueError: no such task, or it is not about pictures.
+        """
+        own = self._able("classification", text=True) if task is None else self.config.task(task)
+        if "picture" not in own.modalities:
+            raise ValueError(f"expected a task about pictures, got {own.name!r}")
+        reads, chosen = "text" in own.modalities, [query or 0]
+
+        def compute(pixels_bhwc: Tensor, ids_bt: Tensor) -> dict[str, Tensor]:
+            states = self(own.name, pixels_bhwc, ids_bt if reads else None)
+            if own.kind == "classification":
+                logits_c = self.answers(states)[0]
+                return {"answer": logits_c if own.several else log_odds(logits_c)}
+            found = self.detections(states)
+            if query is None:
+                surest_q = found.logits_bqc[0].softmax(dim=-1)[:, :-1].amax(dim=-1)
+                chosen[0] = int(surest_q.argmax())
+            return {
+                "object": log_odds(found.logits_bqc[0, chosen[0]]),
+                "box": found.boxes_bq4[0, chosen[0]].logit(eps=1e-6),
+            }
+
+        embedding = nn.Identity() if self.texts is None else self.texts.bert.token
+        return trace_pair(
+            picture,
+            text,
+            compute,
+            flow=lambda p, t: self.flow(own.name, p, t, query=chosen[0]),
+            places=self.picture_places,
+            embedding=embedding,
+            device=next(self.parameters()).device,
+            names={"answer": own.names} if own.kind == "classification" else {"object": own.names},
+        )
 
     def detections(self, states: UnitStates, layer: int = -1) -> Detections:
         """What a detection task found, after the last or any block of the decoder.
@@ -211,6 +302,83 @@ class Unit(nn.Module):
         head = self._head(states.task, AnswerHead)
         assert isinstance(head, AnswerHead)
         return head.loss(states.vector(), targets)
+
+    def answer(
+        self, pictures: Pictures, questions: Sequence[PreparedPart], top_k: int = 5
+    ) -> list[list[Answer]]:
+        """The likeliest answers to the n-th question about the n-th picture, best first: by the first task
+        that classifies a picture and a text.
+
+        Raises:
+            InvalidInput: there is no such task; not as many questions as pictures.
+        """
+        task = self._able("classification", text=True)
+
+        def logits(batch: PairBatch) -> Tensor:
+            ((pixels_bhwc, _),) = batch.pictures
+            return self.answers(self(task.name, pixels_bhwc, batch.ids_bt, batch.mask_bt))
+
+        logits_nc = over_pairs(
+            [pictures],
+            questions,
+            logits,
+            (task.classes,),
+            cell=self.config.resnet.stride,
+            padded=False,  # convolutions see what pads, so that a picture's answer would depend on others
+            device=next(self.parameters()).device,
+        )
+        found = logits_nc.sigmoid() if task.several else logits_nc.softmax(dim=-1)
+        return likeliest(found, task.names, top_k)
+
+    def detect(
+        self, picture: PreparedPart, text: PreparedPart | None = None, *, least: float = 0.5
+    ) -> list[Detection]:
+        """The objects in a picture that are at least so probable, likeliest first: by the first task that
+        detects them, with a text by the first that looks for what a text says.
+
+        Raises:
+            InvalidInput: there is no such task.
+        """
+        task = self._able("detection", text=text is not None)
+        device = next(self.parameters()).device
+        pixels_bhwc, _ = pad_pixels([picture], device)
+        ids_bt = None if text is None else pad_ids([text], device)[0]
+        (found,) = self.detections(self(task.name, pixels_bhwc, ids_bt)).found(least)
+        corners_n4 = found.corners_n4.float().clamp(0.0, 1.0)
+        rows = zip(found.labels_n.tolist(), found.scores_n.tolist(), corners_n4.tolist(), strict=True)
+        objects = [Detection(task.names[label], score, tuple(box)) for label, score, box in rows]
+        return sorted(objects, key=lambda one: one.probability, reverse=True)
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """Which of the methods that take prepared parts there are tasks for."""
+        there = {
+            "answer": self._first("classification", text=True),
+            "detect": self._first("detection", text=False) or self._first("detection", text=True),
+        }
+        return tuple(name for name, task in there.items() if task is not None)
+
+    def _first(self, kind: Kind, *, text: bool) -> TaskConfig | None:
+        """The first task of this kind about pictures, and about texts, too, or not."""
+        sides = {"picture", "text"} if text else {"picture"}
+        found = (task for task in self.config.tasks if task.kind == kind and set(task.modalities) == sides)
+        return next(found, None)
+
+    def _able(self, kind: Kind, *, text: bool) -> TaskConfig:
+        task = self._first(kind, text=text)
+        if task is None:
+            about, about_zh = ("pictures and texts", "图文") if text else ("pictures alone", "单独图片")
+            raise InvalidInput(
+                f"expected a UniT with a task of {kind} about {about}, got one without",
+                f"此 UniT 模型没有关于{about_zh}的 {kind} 任务",
+                code="unsupported_task",
+            )
+        return task
+
+    def _decoder(self, task: str) -> Decoder:
+        decoder = self.decoders["shared" if self.config.shared else task]
+        assert isinstance(decoder, Decoder)
+        return decoder
 
     def _task(self, name: str) -> Task:
         task = self.tasks[name]

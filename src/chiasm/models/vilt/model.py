@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from chiasm.models.stems import PictureStem, TextStem, vision_block
+from chiasm.models.traced_pair import PairFlow
 from chiasm.models.vilt.config import ViltConfig
 from chiasm.models.vit.config import VitConfig
 from chiasm.nn.blocks import Encoder
@@ -217,6 +218,26 @@ class Vilt(nn.Module):
         first_b = torch.zeros(len(x_bsd), dtype=torch.long, device=x_bsd.device)
         pooled_bd: Tensor = self.pooler(self.encoder.at(x_bsd, first_b, mask_bs, last_mask=mask_bs))
         return pooled_bd
+
+    @property
+    def embedding(self) -> nn.Module:
+        """What looks tokens up."""
+        return self.texts.bert.token
+
+    def picture_places(self, height: int, width: int) -> list[Place]:
+        """What the positions are of a picture of so many pixels; of one with too many patches, those that are
+        kept without a generator."""
+        patch = self.config.vision.patch
+        first, *patches = patch_places(height // patch, width // patch, class_token=True)
+        kept = _kept(len(patches), self.config.most_patches, None)
+        return [first, *(patches if kept is None else [patches[n] for n in kept.tolist()])]
+
+    def flow(self, p: int, t: int) -> PairFlow:
+        """Who looks at whom among so many positions of the text and then of the picture, padding included;
+        the first token is read."""
+        picture, text = range(t, t + p), range(t)
+        groups = self.encoder.looks(range(t + p))
+        return PairFlow(groups=groups, readers=[0], count=t + p, picture=picture, text=text)
 
     def _embedded(
         self,
