@@ -20,7 +20,7 @@ from chiasm.modality import Part
 from chiasm.models.mini.model import ChiasmMini
 from chiasm.models.mini.optimise import optimise_for_inference
 from chiasm.models.mini.recogniser import recogniser_of
-from chiasm.models.vilt.heads import Answer
+from chiasm.models.pairs import Answer
 from chiasm.models.vit.model import Vit
 from chiasm.nn.packed import pack, packed_tensors
 from chiasm.preprocess import ModelDescription, PreparedItem, Preprocessor

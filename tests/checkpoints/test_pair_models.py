@@ -365,6 +365,8 @@ def change(folder: Path, name: str, *keys: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("kind", "keys", "value", "named"),
     [
+        ("meter", ("model_type",), ["chiasm-meter"], "expected the manifest of a chiasm checkpoint"),
+        ("meter", ("model_type",), "chiasm-metre", "model_type: expected a family"),
         ("meter", ("surprise",), 1, "expected the keys .* 'surprise'"),
         ("meter", ("heads",), None, r"expected the keys \['heads', 'model', 'model_type'\]"),
         ("meter", ("model", "surprise"), 1, r"MeterConfig\.surprise"),

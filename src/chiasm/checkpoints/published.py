@@ -63,7 +63,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def is_published(manifest: Mapping[str, Any]) -> bool:
     """Whether a ``config.json`` is of this layout."""
-    return "model_type" in manifest
+    return isinstance(manifest.get("model_type"), str)
 
 
 def load_published(

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiasm.models.pair_heads import PairHeads
-from chiasm.models.pairs import Answer as Answer  # noqa: PLC0414
 from chiasm.models.pairs import PairBatch
 from chiasm.models.vilt.config import ViltConfig, ViltHeadsConfig
 from chiasm.models.vilt.model import Vilt
